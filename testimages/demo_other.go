@@ -1,0 +1,5 @@
+//go:build !linux
+
+package testimages
+
+func fillDemo(string) error { return errLinux }
