@@ -1,0 +1,99 @@
+package ext4fs_test
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/e4kit/e4kit/ext4fs"
+	"github.com/e4kit/e4kit/ext4fs/device"
+	"github.com/e4kit/e4kit/testimages"
+)
+
+var (
+	crashes   = flag.Int("crashes", 200, "how many crash images to make")
+	crashSeed = flag.Uint64("crash-seed", 0, "number of the first crash image")
+)
+
+// TestCrash_viewEqualsTheKernelsRecovery catches images at random moments
+// under a writing load and compares what is read without touching them with
+// the tree that the kernel has after its own recovery.
+func TestCrash_viewEqualsTheKernelsRecovery(t *testing.T) {
+	testimages.RequireLoop(t)
+	testimages.RequireTool(t, "mke2fs", "e2fsck")
+	n := *crashes
+	if testing.Short() {
+		n = min(n, 10)
+	}
+	dir := testimages.Scratch(t)
+	replayed, fast := 0, 0
+	for k := range n {
+		c, err := testimages.CrashImage(dir, *crashSeed+uint64(k))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := compareCrash(t, c)
+		if rec.replayed {
+			replayed++
+		}
+		if rec.fast {
+			fast++
+		}
+		for _, f := range []string{c.Path, c.Journal} {
+			if f != "" {
+				if err := os.Remove(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	t.Logf("%d images, %d with a journal to replay, %d with fast commits", n, replayed, fast)
+	if replayed < n/2 {
+		t.Errorf("only %d of %d images needed a replay", replayed, n)
+	}
+}
+
+type crashKind struct{ replayed, fast bool }
+
+func compareCrash(t *testing.T, c testimages.Crash) (kind crashKind) {
+	t.Helper()
+	opts := &ext4fs.Options{}
+	if c.Journal != "" {
+		j, err := device.Open(c.Journal, device.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close()
+		opts.Journal = j
+	}
+	fsys, err := ext4fs.OpenFile(c.Path, opts)
+	if err != nil {
+		t.Errorf("image %d (%s): %v", c.Seed, c.How, err)
+		return kind
+	}
+	defer fsys.Close()
+	got, want := manifest(t, fsys), c.Tree
+	if r := fsys.Recovery(); r != nil {
+		kind = crashKind{r.Needed, len(r.FastCommits) > 0}
+	}
+	if kind.fast {
+		// Replaying a name sets its folder's times to the time of the replay,
+		// which no record tells.
+		got, want = withoutFolderTimes(got), withoutFolderTimes(want)
+	}
+	if d := testimages.Diff(want, got); d != "" {
+		t.Errorf("image %d (%s): the tree differs:\n%s", c.Seed, c.How, d)
+	}
+	return kind
+}
+
+func withoutFolderTimes(m testimages.Manifest) testimages.Manifest {
+	out := m.Drop("MTIME")
+	for n, line := range m {
+		if strings.Fields(line)[1] != "d" {
+			out[n] = line
+		}
+	}
+	return out
+}

@@ -1,0 +1,190 @@
+package ext4fs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+
+	"github.com/e4kit/e4kit/ext4fs/cache"
+	"github.com/e4kit/e4kit/ext4fs/dir"
+	"github.com/e4kit/e4kit/ext4fs/disk"
+	"github.com/e4kit/e4kit/ext4fs/extent"
+)
+
+// Directory returns the names of a directory as the dir room sees them, for
+// callers that need more than Entries: raw blocks and the hash tree. Names
+// that only a fast commit made are not there.
+func (i *Inode) Directory() (*dir.Config, error) {
+	if !i.IsDir() {
+		return nil, ErrNotDir
+	}
+	s, flags := &i.fs.super, i.Flags()
+	c := &dir.Config{
+		Inode: i.num, Seed: i.seed(), BlockSize: s.BlockSize(), MaxInode: i.fs.inodes,
+		Indexed:      flags.Has(disk.FlagIndex) && s.Features.Compat.Has(disk.CompatDirIndex),
+		Casefold:     flags.Has(disk.FlagCasefold) && s.Features.Incompat.Has(disk.IncompatCasefold),
+		Encrypted:    flags.Has(disk.FlagEncrypt),
+		MetadataCsum: s.HasMetadataCsum(),
+		Filetype:     s.Features.Incompat.Has(disk.IncompatFiletype),
+		LargeDir:     s.Features.Incompat.Has(disk.IncompatLargeDir),
+		HashSeed:     s.HashSeed,
+		SignedHash:   s.Flags&disk.SuperFlagUnsignedHash == 0,
+		Strict:       s.EncodingFlags&1 != 0,
+		HashVersion:  disk.HashVersion(s.DefHashVersion),
+		DirIndex:     s.Features.Compat.Has(disk.CompatDirIndex),
+		NoFallback:   s.EncodingFlags&2 != 0,
+		Prefetch:     i.prefetchDir,
+		Verify:       !i.fs.opts.IgnoreChecksums,
+		Read:         i.readDirBlock,
+	}
+	if flags.Has(disk.FlagInlineData) {
+		rest, err := i.inlineValue()
+		if err != nil {
+			return nil, err
+		}
+		c.InlineBlock, c.InlineValue = i.raw.Block(), rest
+		return c, nil
+	}
+	blocks := i.Size() >> i.fs.blockShift()
+	if uint64(blocks) > i.fs.super.Blocks() {
+		return nil, &CorruptError{What: "directory", Inode: i.num, Detail: fmt.Sprintf("size %d", i.Size())}
+	}
+	c.Blocks = disk.LogicalNum(blocks)
+	return c, nil
+}
+
+// readDirBlock returns logical block l of the directory, nil where it has a
+// hole.
+func (i *Inode) readDirBlock(l disk.LogicalNum) (*cache.Buffer, error) {
+	m, err := i.Map()
+	if err != nil {
+		return nil, err
+	}
+	e, err := m.Find(l)
+	if err != nil || e.Flags&extent.FlagHole != 0 {
+		return nil, err
+	}
+	if e.Flags&extent.FlagUnwritten != 0 {
+		return nil, &CorruptError{What: "directory", Inode: i.num, Block: e.Physical,
+			Detail: fmt.Sprintf("logical block %d is not written", l)}
+	}
+	in := disk.BlockNum(l - e.Logical)
+	return i.fs.cache.Get(e.Physical + in)
+}
+
+// prefetchDir reads n logical blocks ahead, as far as they lie together.
+func (i *Inode) prefetchDir(l disk.LogicalNum, n int) {
+	m, err := i.Map()
+	if err != nil {
+		return
+	}
+	if e, err := m.Find(l); err == nil && e.Flags == 0 {
+		in := l - e.Logical
+		i.fs.cache.Prefetch(e.Physical+disk.BlockNum(in), min(n, int(e.Len-uint32(in))))
+	}
+}
+
+// Entries yields the names of the directory with "." and "..", in the order
+// in which its blocks keep them, which is the fastest. Encrypted names are shown
+// as the kernel shows them without the key. An entry's Name must
+// not be changed. An error that leaves the rest readable is yielded between
+// entries; the caller decides whether to go on.
+func (i *Inode) Entries() iter.Seq2[DirEntry, error] {
+	return i.entries(func(d *dir.Config) iter.Seq2[DirEntry, error] { return d.Entries() }, 0)
+}
+
+// EntriesFrom yields the names after a cookie, which is DirEntry.Cookie of the
+// last one seen, or 0 for all. In an indexed directory the order is that of
+// the hashes, as in Linux, so that cookies stay good when the directory
+// changes.
+func (i *Inode) EntriesFrom(cookie uint64) iter.Seq2[DirEntry, error] {
+	if cookie&fastCookie != 0 {
+		return i.entries(func(*dir.Config) iter.Seq2[DirEntry, error] {
+			return func(func(DirEntry, error) bool) {}
+		}, cookie)
+	}
+	return i.entries(func(d *dir.Config) iter.Seq2[DirEntry, error] { return d.From(cookie) }, cookie)
+}
+
+// IsDots reports whether the entry is "." or "..".
+func IsDots(e DirEntry) bool { return disk.IsDot(e.Name) || disk.IsDotDot(e.Name) }
+
+// fastCookie marks the cookies of names that only a fast commit made; they
+// come last.
+const fastCookie = 1 << 63
+
+func (i *Inode) entries(open func(*dir.Config) iter.Seq2[DirEntry, error], cookie uint64) iter.Seq2[DirEntry, error] {
+	return func(yield func(DirEntry, error) bool) {
+		fast := i.fs.fast.dir(i.num)
+		if fast == nil || !fast.fresh {
+			d, err := i.Directory()
+			if err != nil {
+				yield(DirEntry{}, err)
+				return
+			}
+			for e, err := range open(d) {
+				if err == nil && d.Encrypted && !IsDots(e) {
+					e.Name = []byte(d.DisplayName(e))
+				}
+				if err == nil && fast != nil {
+					if _, changed := fast.names[string(e.Name)]; changed {
+						continue
+					}
+				}
+				if !yield(e, err) {
+					return
+				}
+			}
+		}
+		if fast != nil {
+			i.fastEntries(fast, cookie, yield)
+		}
+	}
+}
+
+// fastEntries yields the names that only a fast commit made.
+func (i *Inode) fastEntries(fast *fastDir, cookie uint64, yield func(DirEntry, error) bool) {
+	list := fast.added()
+	if fast.fresh {
+		list = append([]dir.Entry{
+			{Inode: i.num, Type: disk.FileTypeDir, Name: []byte(".")},
+			{Inode: fast.parent, Type: disk.FileTypeDir, Name: []byte("..")},
+		}, list...)
+	}
+	for n, e := range list {
+		e.Cookie = fastCookie | uint64(n+1)
+		if e.Cookie > cookie|fastCookie || cookie&fastCookie == 0 {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// LookupEntry returns the directory's entry of that name; see Lookup.
+func (i *Inode) LookupEntry(name string) (DirEntry, error) {
+	if fast := i.fs.fast.dir(i.num); fast != nil {
+		if e, changed := fast.names[name]; changed {
+			if e.Inode == 0 {
+				return DirEntry{}, ErrNotExist
+			}
+			return e, nil
+		}
+		if fast.fresh {
+			if name == ".." {
+				return DirEntry{Inode: fast.parent, Type: disk.FileTypeDir, Name: []byte("..")}, nil
+			}
+			return DirEntry{}, ErrNotExist
+		}
+	}
+	d, err := i.Directory()
+	if err != nil {
+		return DirEntry{}, err
+	}
+	e, err := d.Lookup([]byte(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = ErrNotExist
+	}
+	return e, err
+}

@@ -1,0 +1,168 @@
+package ext4fs
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/e4kit/e4kit/ext4fs/disk"
+	"github.com/e4kit/e4kit/ext4fs/xattr"
+)
+
+// Xattr is one extended attribute in the form that the system calls use.
+type Xattr struct {
+	Name  string // with its prefix: "user.comment"
+	Value []byte
+}
+
+// Xattrs returns the attributes as Linux shows them to root, sorted by name:
+// POSIX ACLs in their system call form, without the internal ones (inline
+// data, encryption contexts).
+func (i *Inode) Xattrs() ([]Xattr, error) {
+	raw, err := i.RawXattrs()
+	var list []Xattr
+	for _, a := range raw {
+		if a.Hidden() {
+			continue
+		}
+		value, err := i.xattrValue(&a)
+		if err != nil {
+			return list, err
+		}
+		list = append(list, Xattr{a.Name, value})
+	}
+	slices.SortFunc(list, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
+	return list, err
+}
+
+// Xattr returns one attribute's value in the form that the system calls use.
+// It gives ErrNoAttr where there is none of that name; internal attributes may
+// be asked for too.
+func (i *Inode) Xattr(name string) ([]byte, error) {
+	for _, set := range []func() (xattr.Set, error){i.inodeXattrs, i.blockXattrs} {
+		s, err := set()
+		if err != nil {
+			return nil, err
+		}
+		if a, ok := s.Lookup(name); ok {
+			return i.xattrValue(&a)
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", name, ErrNoAttr)
+}
+
+// RawXattrs returns all attributes as they are stored, those in the inode
+// first. Value is nil where an inode of its own holds it; XattrValue reads it.
+// With an error it returns what could be read before it.
+func (i *Inode) RawXattrs() ([]xattr.Attr, error) {
+	in, err := i.inodeXattrs()
+	if err != nil {
+		return nil, err
+	}
+	list := slices.Collect(in.All())
+	block, err := i.blockXattrs()
+	if err != nil {
+		return list, err
+	}
+	return slices.AppendSeq(list, block.All()), nil
+}
+
+func (i *Inode) xattrOwner() xattr.Owner {
+	return xattr.Owner{Inode: i.num, Generation: i.raw.Generation(), Seed: i.fs.seed, Verify: i.fs.verify()}
+}
+
+func (i *Inode) inodeXattrs() (xattr.Set, error) { return xattr.ParseInode(i.raw, i.xattrOwner()) }
+
+func (i *Inode) blockXattrs() (xattr.Set, error) {
+	n := i.FileACL()
+	if n == 0 {
+		return xattr.Set{}, nil
+	}
+	if uint64(n) <= uint64(i.fs.super.FirstDataBlock) {
+		return xattr.Set{}, &CorruptError{What: "attribute block", Inode: i.num, Block: n, Detail: "it is the superblock's"}
+	}
+	buf, err := i.fs.cache.Get(n)
+	if err != nil {
+		return xattr.Set{}, fmt.Errorf("attributes of inode %d: %w", i.num, err)
+	}
+	return xattr.ParseBlock(n, buf.Data(), i.xattrOwner())
+}
+
+// xattrValue is XattrValue with ACLs in the system call form.
+func (i *Inode) xattrValue(a *xattr.Attr) ([]byte, error) {
+	value, err := i.XattrValue(a)
+	if err != nil || a.Index != disk.XattrACLAccess && a.Index != disk.XattrACLDefault {
+		return value, err
+	}
+	acl, err := disk.DecodeACL(value)
+	if err != nil {
+		return nil, fmt.Errorf("%s of inode %d: %w", a.Name, i.num, err)
+	}
+	return disk.EncodeCallACL(acl), nil
+}
+
+// XattrValue returns the stored value of one of the inode's RawXattrs, also
+// when it is kept in an inode of its own, which is checked then.
+func (i *Inode) XattrValue(a *xattr.Attr) ([]byte, error) {
+	if a.ValueInode == 0 {
+		return a.Value, nil
+	}
+	v, err := i.fs.Inode(a.ValueInode)
+	if err != nil {
+		return nil, fmt.Errorf("value of %s of inode %d: %w", a.Name, i.num, err)
+	}
+	if !v.IsRegular() || !v.Flags().Has(disk.FlagEAInode) || v.Flags().Has(disk.FlagInlineData) {
+		return nil, &CorruptError{What: "value of " + a.Name, Inode: i.num,
+			Detail: fmt.Sprintf("inode %d is not a value inode", a.ValueInode)}
+	}
+	if v.Size() != int64(a.ValueSize) || a.ValueSize > disk.XattrMaxValue {
+		return nil, &CorruptError{What: "value of " + a.Name, Inode: i.num,
+			Detail: fmt.Sprintf("%d bytes in inode %d, the entry says %d", v.Size(), a.ValueInode, a.ValueSize)}
+	}
+	value := make([]byte, a.ValueSize)
+	if n, err := v.ReadAt(value, 0); n < len(value) || err != nil && err != io.EOF {
+		return nil, fmt.Errorf("value of %s of inode %d: %w", a.Name, i.num, err)
+	}
+	if i.fs.opts.IgnoreChecksums {
+		return value, nil
+	}
+	hash, _, parent := v.raw.RawTimes()
+	err = a.VerifyValue(i.xattrOwner(), xattr.ValueInode{
+		Hash: hash, Parent: disk.InodeNum(parent), Generation: v.raw.Generation(),
+	}, value)
+	return value, err
+}
+
+// inlineValue is the part of inline data that does not fit into i_block: the
+// attribute system.data, nil where there is none.
+func (i *Inode) inlineValue() ([]byte, error) {
+	set, err := i.inodeXattrs()
+	if err != nil {
+		return nil, err
+	}
+	a, ok := set.Lookup("system.data")
+	if !ok {
+		return nil, nil
+	}
+	if a.ValueInode != 0 {
+		return nil, &CorruptError{What: "inline data", Inode: i.num, Detail: "its rest is not in the inode"}
+	}
+	return a.Value, nil
+}
+
+// inlineData returns the bytes kept in the inode: i_block, and what follows it
+// in the attribute. They may be more than the size says.
+func (i *Inode) inlineData() ([]byte, error) {
+	rest, err := i.inlineValue()
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, 0, disk.InodeBlockSize+len(rest))
+	data = append(append(data, i.raw.Block()...), rest...)
+	if i.Size() > int64(len(data)) {
+		return nil, &CorruptError{What: "inline data", Inode: i.num,
+			Detail: fmt.Sprintf("size %d, but only %d bytes are there", i.Size(), len(data))}
+	}
+	return data, nil
+}
