@@ -16,6 +16,10 @@
 // [CrashImage] makes images with a journal that needs recovery, as a power cut
 // under load would leave them.
 //
+// The test processes of one run share built images when E4KIT_IMAGE_CACHE names
+// a folder; "make test" does that. [Workloads] are the large images that
+// benchmarks use, kept on the disk from run to run.
+//
 // # Manifests
 //
 // [Manifest] describes a tree as sorted text lines; see its documentation for

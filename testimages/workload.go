@@ -55,7 +55,7 @@ func FindWorkload(t testing.TB, name string) Workload {
 
 // WorkloadImage returns the image of the workload, and builds it if it is not
 // there: minutes the first time. Images stay in the folder that E4KIT_BENCH_DIR
-// names, by default e4kit-bench in the user's cache folder; they take 7 GiB
+// names, by default e4kit-bench in the user's cache folder; they take 9 GiB
 // together. Mount them read-only: after a change the next run has to ask
 // e2fsck, which takes long.
 func WorkloadImage(t testing.TB, name string) string {
