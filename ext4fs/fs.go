@@ -62,7 +62,7 @@ func Open(dev device.Device, o *Options) (*FS, error) {
 	return f, nil
 }
 
-// Close releases the cache and, when OpenFile opened it, the device.
+// Close closes the device when OpenFile opened it.
 func (f *FS) Close() error {
 	if f.closer != nil {
 		return f.closer.Close()

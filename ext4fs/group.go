@@ -16,7 +16,7 @@ func (f *FS) Group(g disk.GroupNum) (disk.GroupDesc, error) {
 		return nil, fmt.Errorf("group %d of %d: %w", g, f.super.Groups(), ErrInvalid)
 	}
 	per := f.super.DescsPerBlock()
-	block := f.super.DescBlock(uint32(g) / per)
+	block := f.descBlock(uint32(g) / per)
 	buf, err := f.cache.Get(block)
 	if err != nil {
 		return nil, fmt.Errorf("descriptor of group %d: %w", g, err)
@@ -37,6 +37,28 @@ func (f *FS) Group(g disk.GroupNum) (disk.GroupDesc, error) {
 	}
 	return desc, nil
 }
+
+// descBlock is where descriptor block i is read: next to the superblock that
+// is used, since who asks for a backup of that has lost what follows the
+// primary one too.
+func (f *FS) descBlock(i uint32) disk.BlockNum {
+	s := &f.super
+	g := s.GroupOf(f.opts.Superblock)
+	if f.opts.Superblock == 0 || g == 0 || s.GroupFirstBlock(g) != f.opts.Superblock {
+		return s.DescBlock(i)
+	}
+	if !s.Features.Incompat.Has(disk.IncompatMetaBG) || i < s.FirstMetaBG {
+		return s.DescBlockCopy(i, g)
+	}
+	if uint64(i)*uint64(s.DescsPerBlock())+1 < uint64(s.Groups()) {
+		return s.DescBlockCopy(i, 1)
+	}
+	return s.DescBlock(i)
+}
+
+// backup reports whether the descriptors may be those of long ago: nobody
+// renews the copies when flags, counters and bitmaps change.
+func (f *FS) backup() bool { return f.opts.Superblock != 0 }
 
 // descsGood verifies all descriptors of a block that begins with group first.
 func (f *FS) descsGood(first disk.GroupNum, block []byte) bool {
@@ -59,6 +81,9 @@ type Bitmap struct {
 	Uninit bool // built here, because the descriptor says it is not on disk
 	// ChecksumOK: no checksum is kept, or it is good.
 	ChecksumOK bool
+	// Fast: fast commits changed it; Bits are not those on disk, nor do the
+	// descriptor's counters fit.
+	Fast bool
 }
 
 // Has reports whether bit n is set.
@@ -118,13 +143,17 @@ func (f *FS) BlockBitmap(g disk.GroupNum) (*Bitmap, error) {
 		return nil, err
 	}
 	bm := &Bitmap{Len: int(f.super.GroupClusters(g)), Block: desc.BlockBitmap(), ChecksumOK: true}
-	if f.super.HasGroupCsum() && desc.Flags()&disk.GroupBlockUninit != 0 {
+	if f.super.HasGroupCsum() && desc.Flags()&disk.GroupBlockUninit != 0 && !f.backup() {
 		bm.Uninit = true
 		bm.Bits, err = f.synthesiseBlocks(g)
-		return bm, err
+	} else {
+		covered := f.super.BlocksPerGroup / f.super.ClusterRatio() / 8
+		err = f.loadBitmap(bm, "block bitmap", g, desc, int(covered), desc.BlockBitmapChecksum())
 	}
-	covered := f.super.BlocksPerGroup / f.super.ClusterRatio() / 8
-	return bm, f.loadBitmap(bm, "block bitmap", g, desc, int(covered), desc.BlockBitmapChecksum())
+	if err == nil {
+		bm.Bits, bm.Fast = f.fastBlocks(g, bm.Bits)
+	}
+	return bm, err
 }
 
 // InodeBitmap returns group g's inode bitmap.
@@ -134,15 +163,19 @@ func (f *FS) InodeBitmap(g disk.GroupNum) (*Bitmap, error) {
 		return nil, err
 	}
 	bm := &Bitmap{Len: int(f.super.InodesPerGroup), Block: desc.InodeBitmap(), ChecksumOK: true}
-	if f.super.HasGroupCsum() && desc.Flags()&disk.GroupInodeUninit != 0 {
+	if f.super.HasGroupCsum() && desc.Flags()&disk.GroupInodeUninit != 0 && !f.backup() {
 		bm.Uninit = true
 		bm.Bits = make([]byte, f.super.BlockSize())
 		for i := bm.Len; i < 8*len(bm.Bits); i++ {
 			bm.Bits[i>>3] |= 1 << (i & 7)
 		}
-		return bm, nil
+	} else {
+		err = f.loadBitmap(bm, "inode bitmap", g, desc, int(f.super.InodesPerGroup/8), desc.InodeBitmapChecksum())
 	}
-	return bm, f.loadBitmap(bm, "inode bitmap", g, desc, int(f.super.InodesPerGroup/8), desc.InodeBitmapChecksum())
+	if err == nil {
+		bm.Bits, bm.Fast = f.fastInodeBits(g, bm.Bits)
+	}
+	return bm, err
 }
 
 func (f *FS) loadBitmap(bm *Bitmap, what string, g disk.GroupNum, desc disk.GroupDesc, covered int, stored uint32) error {
@@ -151,7 +184,7 @@ func (f *FS) loadBitmap(bm *Bitmap, what string, g disk.GroupNum, desc disk.Grou
 		return fmt.Errorf("%s of group %d: %w", what, g, err)
 	}
 	bm.Bits = buf.Data()
-	if !f.super.HasMetadataCsum() {
+	if !f.super.HasMetadataCsum() || f.backup() {
 		return nil
 	}
 	sum := desc.BitmapSum(f.seed, bm.Bits[:min(covered, len(bm.Bits))])

@@ -75,7 +75,7 @@ func (f *FS) Manifest(ctx context.Context, start *Inode) ([]*ManifestLine, error
 			buf := make([]byte, manifestRead)
 			for j := range jobs {
 				if ctx.Err() == nil {
-					j.line.fill(j.inode, buf)
+					j.line.fill(ctx, j.inode, buf)
 				}
 			}
 		})
@@ -120,7 +120,7 @@ func reason(err error) string {
 }
 
 // fill describes i; buf is scratch space.
-func (l *ManifestLine) fill(i *Inode, buf []byte) {
+func (l *ManifestLine) fill(ctx context.Context, i *Inode, buf []byte) {
 	r := i.raw
 	l.Type = manifestType(r.Mode())
 	l.Mode = fmt.Sprintf("%04o", r.Mode()&0o7777)
@@ -134,7 +134,7 @@ func (l *ManifestLine) fill(i *Inode, buf []byte) {
 	switch l.Type {
 	case "f":
 		l.Size = strconv.FormatInt(i.Size(), 10)
-		l.Data, err = digest(i, buf)
+		l.Data, err = digest(ctx, i, buf)
 	case "l":
 		var target string
 		target, err = i.Readlink()
@@ -215,10 +215,10 @@ func EscapePath(s string) string {
 
 // digest is SHA-256 over the content, or, for large files, over each aligned
 // chunk that is not all zero, with its offset before it.
-func digest(i *Inode, buf []byte) (string, error) {
+func digest(ctx context.Context, i *Inode, buf []byte) (string, error) {
 	h := sha256.New()
 	if i.Size() > manifestSparse {
-		if err := digestSparse(i, h, buf); err != nil {
+		if err := digestSparse(ctx, i, h, buf); err != nil {
 			return "", err
 		}
 		return "sparse256:" + hex.EncodeToString(h.Sum(nil)), nil
@@ -236,7 +236,7 @@ func digest(i *Inode, buf []byte) (string, error) {
 	}
 }
 
-func digestSparse(i *Inode, h hash.Hash, buf []byte) error {
+func digestSparse(ctx context.Context, i *Inode, h hash.Hash, buf []byte) error {
 	if err := i.readable(); err != nil {
 		return err
 	}
@@ -247,6 +247,9 @@ func digestSparse(i *Inode, h hash.Hash, buf []byte) error {
 		}
 		for done := int64(0); done < span.Len; {
 			p := buf[:min(int64(len(buf)), span.Len-done)]
+			if err := ctx.Err(); err != nil {
+				return err // a small image can say that it has 16 TiB of data
+			}
 			n, err := i.ReadAt(p, span.Off+done)
 			if err != nil && err != io.EOF {
 				return err

@@ -182,9 +182,20 @@ func (i *Inode) LookupEntry(name string) (DirEntry, error) {
 	if err != nil {
 		return DirEntry{}, err
 	}
+	fast := i.fs.fast.dir(i.num)
+	if fast != nil && d.Casefold {
+		if e, ok := fast.folded(name); ok {
+			return e, nil
+		}
+	}
 	e, err := d.Lookup([]byte(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = ErrNotExist
+	}
+	if err == nil && fast != nil {
+		if now, changed := fast.names[string(e.Name)]; changed && now.Inode == 0 {
+			return DirEntry{}, ErrNotExist // found by folding, and removed
+		}
 	}
 	return e, err
 }

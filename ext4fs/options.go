@@ -27,12 +27,15 @@ type Options struct {
 	CacheBytes int64
 
 	// Superblock is the block of the superblock to use instead of the primary
-	// one; it needs BlockSize.
+	// one; it needs BlockSize. The group descriptors are read from the copy
+	// beside it, whose flags and counters are old: bitmaps are then taken as
+	// they lie there, and their checksums are not verified.
 	Superblock disk.BlockNum
 	// BlockSize is the block size that Superblock counts in.
 	BlockSize int
 
-	// Context can stop a long replay; nil never does.
+	// Context can stop what takes long on a hostile image: a replay, Space.
+	// nil never does.
 	Context context.Context
 }
 

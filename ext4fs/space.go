@@ -15,17 +15,28 @@ type Space struct {
 }
 
 // Space counts free blocks and inodes in the group descriptors, since the
-// counters in the superblock are brought up to date only now and then.
+// counters in the superblock are brought up to date only now and then. Orphans,
+// files that were open without a name when the power went, still take their
+// space: Linux frees them after recovery, and this does not.
 func (f *FS) Space() (Space, error) {
 	s := &f.super
 	sp := Space{BlockSize: s.BlockSize(), Inodes: uint64(s.InodesCount)}
 	for g := disk.GroupNum(0); g < s.Groups(); g++ {
+		if g%1024 == 0 && f.opts.Context.Err() != nil {
+			return sp, f.opts.Context.Err()
+		}
 		desc, err := f.Group(g)
 		if err != nil {
 			return sp, err
 		}
-		sp.Free += uint64(desc.FreeClusters()) * uint64(s.ClusterRatio())
-		sp.InodesFree += uint64(desc.FreeInodes())
+		free, inodes := desc.FreeClusters(), desc.FreeInodes()
+		if f.fast != nil {
+			if free, inodes, err = f.fastFree(g, free, inodes); err != nil {
+				return sp, err
+			}
+		}
+		sp.Free += uint64(free) * uint64(s.ClusterRatio())
+		sp.InodesFree += uint64(inodes)
 	}
 	sp.Overhead = f.overhead()
 	blocks := s.Blocks()
@@ -34,6 +45,26 @@ func (f *FS) Space() (Space, error) {
 	sp.InodesFree = min(sp.InodesFree, sp.Inodes)
 	sp.Available = sp.Free - min(sp.Free, s.Reserved()+f.heldBack())
 	return sp, nil
+}
+
+// fastFree counts what is free in a group that fast commits changed; their
+// records do not bring counters.
+func (f *FS) fastFree(g disk.GroupNum, blocks, inodes uint32) (uint32, uint32, error) {
+	b, err := f.BlockBitmap(g)
+	if err != nil {
+		return 0, 0, err
+	}
+	if b.Fast {
+		blocks = uint32(b.Free())
+	}
+	i, err := f.InodeBitmap(g)
+	if err != nil {
+		return 0, 0, err
+	}
+	if i.Fast {
+		inodes = uint32(i.Free())
+	}
+	return blocks, inodes, nil
 }
 
 // heldBack is what Linux keeps from everybody while the file system is

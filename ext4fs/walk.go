@@ -139,8 +139,10 @@ func (w *walker) step() error {
 // sequence goes on.
 func (f *FS) Inodes() iter.Seq2[*Inode, error] {
 	return func(yield func(*Inode, error) bool) {
-		for g := disk.GroupNum(0); g < f.super.Groups(); g++ {
-			if !f.groupInodes(g, yield) {
+		// A hostile superblock can have more groups than inodes that fit a number.
+		end := (uint64(f.inodes) + uint64(f.super.InodesPerGroup) - 1) / uint64(f.super.InodesPerGroup)
+		for g := uint64(0); g < end; g++ {
+			if !f.groupInodes(disk.GroupNum(g), yield) {
 				return
 			}
 		}
@@ -153,7 +155,7 @@ func (f *FS) groupInodes(g disk.GroupNum, yield func(*Inode, error) bool) bool {
 		return yield(nil, err)
 	}
 	first := disk.InodeNum(uint32(g)*f.super.InodesPerGroup) + 1
-	for n := 0; n < bm.Len && first+disk.InodeNum(n) <= f.inodes; n++ {
+	for n := 0; n < bm.Len && uint64(first)+uint64(n) <= uint64(f.inodes); n++ {
 		if n&7 == 0 && bm.Bits[n>>3] == 0 {
 			n += 7
 			continue

@@ -69,7 +69,7 @@ func (l *load) name() string {
 	l.next++
 	pad := ""
 	if l.rng.IntN(6) == 0 {
-		pad = fmt.Sprintf("%0*d", 1+l.rng.IntN(200), 0)
+		pad = fmt.Sprintf("-%0*d", 1+l.rng.IntN(200), 0)
 	}
 	return fmt.Sprintf("%s/n%d%s", l.dirs[l.rng.IntN(len(l.dirs))], l.next, pad)
 }

@@ -253,7 +253,7 @@ func TestPartitions_likeSfdisk(t *testing.T) {
 			if err := os.WriteFile(img, make([]byte, 20*mib), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command("sfdisk", "-q", img)
+			cmd := exec.Command("sfdisk", "-q", "--no-tell-kernel", img)
 			cmd.Stdin = strings.NewReader(script)
 			if msg, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, msg)

@@ -126,6 +126,9 @@ func (i Inode) DeletionTime() uint32 { return le.Uint32(i[0x14:]) }
 // count.
 func (i Inode) Links() uint16 { return le.Uint16(i[0x1a:]) }
 
+// SetLinks writes i_links_count.
+func (i Inode) SetLinks(n uint16) { le.PutUint16(i[0x1a:], n) }
+
 // BlocksLo is the low half of i_blocks.
 func (i Inode) BlocksLo() uint32 { return le.Uint32(i[0x1c:]) }
 
