@@ -17,7 +17,7 @@ import (
 func TestCrash_fastCommits(t *testing.T) {
 	testimages.RequireLoop(t)
 	testimages.RequireTool(t, "mke2fs", "e2fsck")
-	n := *crashes
+	n := *fastCrashes
 	if testing.Short() {
 		n = min(n, 10)
 	}

@@ -12,8 +12,11 @@ import (
 )
 
 var (
-	crashes   = flag.Int("crashes", 200, "how many crash images to make")
-	crashSeed = flag.Uint64("crash-seed", 0, "number of the first crash image")
+	crashes = flag.Int("crashes", 200, "how many crash images to make")
+	// Fewer of these: it is the kernel that judges, and replaying fast commits
+	// is where it has its own bugs.
+	fastCrashes = flag.Int("fast-crashes", 60, "how many crash images with fast commits to make")
+	crashSeed   = flag.Uint64("crash-seed", 0, "number of the first crash image")
 )
 
 // TestCrash_viewEqualsTheKernelsRecovery catches images at random moments
