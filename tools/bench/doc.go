@@ -1,0 +1,29 @@
+// Command bench measures e4kit against its peers: the kernel's loop mount with
+// cp or find, and e2fsprogs. It is what "make bench" runs, and it needs root,
+// loop devices, e2fsprogs and about 10 GiB of disk.
+//
+//	go run ./tools/bench [--only REGEX] [--rounds N] [--json] [--list]
+//
+// # How it measures
+//
+// Peer and e4kit run in turn, each round in the other order, and what counts
+// is the median over the rounds of the ratio of e4kit to the peer: what else
+// the machine does then disturbs both. The image lies on a disk and, but for
+// the jobs that say cold, in the page cache. Trees go to a tmpfs, and so does
+// what the programs print.
+//
+// Wall time is that of all commands of a side, mount and umount included. CPU
+// time is the user and system time that the kernel charges to those commands
+// and their children; what kernel threads do for a loop device is not in it,
+// which favours the kernel's side. Memory is the peak resident set. Commands
+// are started by a second copy of this program, since Linux counts the parent's
+// memory in the peak of a child.
+//
+// # A wrong answer is no result
+//
+// Before the rounds each side runs once to warm up, and what e4kit made is
+// compared with what the peer made: whole trees by their manifests (types,
+// modes, owners, times, links, contents, attributes), listings by numbers
+// taken from every line. After each round the sizes and counts are compared
+// again. A difference ends the job and the program fails.
+package main
