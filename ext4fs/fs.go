@@ -31,7 +31,7 @@ type FS struct {
 // Close closes that too.
 func OpenFile(path string, o *Options) (*FS, error) {
 	opts := o.orDefault()
-	img, err := device.Open(path, opts.Device)
+	img, err := device.OpenContext(opts.Context, path, opts.Device)
 	if err != nil {
 		return nil, err
 	}

@@ -22,20 +22,26 @@ import (
 // or a copy. Inode numbers, block addresses, flags, access and change times
 // are left out: they may differ between a tree and a true copy.
 type ManifestLine struct {
-	Path string `json:"path"` // escaped: bytes outside 0x22..0x7e and '\' as \xNN
+	Path string // escaped: bytes outside 0x22..0x7e and '\' as \xNN
 	// Type is f, d, l, c, b, p or s for regular file, directory, symbolic
 	// link, character and block device, fifo and socket; ? for others.
-	Type  string `json:"type"`
-	Mode  string `json:"mode"` // four octal digits
-	UID   uint32 `json:"uid"`
-	GID   uint32 `json:"gid"`
-	Links string `json:"links"` // "-" for directories
-	Size  string `json:"size"`  // bytes; "-" for directories, 0 for devices and the like
-	Mtime string `json:"mtime"` // seconds since 1970 with nine decimals
+	Type  string
+	Mode  string // four octal digits
+	UID   uint32
+	GID   uint32
+	Links string // "-" for directories
+	Size  string // bytes; "-" for directories, 0 for devices and the like
+	Mtime string // seconds since 1970 with nine decimals
 	// Data is a digest of the content, a link's target, a device's number, or
 	// "-"; what cannot be read begins with "!".
-	Data   string `json:"data"`
-	Xattrs string `json:"xattrs"` // NAME=VALUE,… sorted; "-" for none, "!" when unreadable
+	Data   string
+	Xattrs string // NAME=VALUE,… sorted; "-" for none, "!" when unreadable
+
+	// RawPath is Path as it is, Stat what the inode says and Target where a
+	// symbolic link leads. Stat is nil where the inode could not be read.
+	RawPath string
+	Stat    *Stat
+	Target  string
 
 	err error
 }
@@ -82,7 +88,8 @@ func (f *FS) Manifest(ctx context.Context, start *Inode) ([]*ManifestLine, error
 	}
 	broken := map[*Inode]bool{}
 	err := f.Walk(ctx, start, "/", func(e *WalkEntry) error {
-		l := &ManifestLine{Path: EscapePath(e.Path()), Type: "?", Mode: "0000", Links: "-", Size: "-", Mtime: "-", Data: "-", Xattrs: "-"}
+		path := e.Path()
+		l := &ManifestLine{Path: EscapePath(path), RawPath: path, Type: "?", Mode: "0000", Links: "-", Size: "-", Mtime: "-", Data: "-", Xattrs: "-"}
 		if e.Err != nil {
 			l.err, l.Data = e.Err, "!"+EscapePath(reason(e.Err))
 			if e.Inode != nil {
@@ -122,6 +129,7 @@ func reason(err error) string {
 // fill describes i; buf is scratch space.
 func (l *ManifestLine) fill(ctx context.Context, i *Inode, buf []byte) {
 	r := i.raw
+	l.Stat = i.Stat()
 	l.Type = manifestType(r.Mode())
 	l.Mode = fmt.Sprintf("%04o", r.Mode()&0o7777)
 	l.UID, l.GID = r.UID(), r.GID()
@@ -136,10 +144,9 @@ func (l *ManifestLine) fill(ctx context.Context, i *Inode, buf []byte) {
 		l.Size = strconv.FormatInt(i.Size(), 10)
 		l.Data, err = digest(ctx, i, buf)
 	case "l":
-		var target string
-		target, err = i.Readlink()
-		l.Size = strconv.FormatInt(i.Stat().Size, 10)
-		l.Data = manifestLink(target)
+		l.Target, err = i.Readlink()
+		l.Size = strconv.FormatInt(l.Stat.Size, 10)
+		l.Data = manifestLink(l.Target)
 	case "c", "b":
 		major, minor := r.Device()
 		l.Data = fmt.Sprintf("%d:%d", major, minor)

@@ -90,7 +90,27 @@ func (k *completer) complete(words []string) {
 	case len(command.Subcommands) > 0 && args == 0:
 		k.commands(command.Subcommands, last)
 	default:
+		k.place(words)
 		k.target(last)
+	}
+}
+
+// place keeps what --partition and --offset say of where in the image to look.
+func (k *completer) place(words []string) {
+	for i, w := range words[:len(words)-1] {
+		name, value, ok := strings.Cut(w, "=")
+		if !ok {
+			value = words[i+1]
+		}
+		switch name {
+		case "--":
+			return
+		case "--partition":
+			k.e.flags.partition = value
+		case "--offset":
+			n, err := parseSize(value)
+			k.e.flags.offset, k.e.flags.hasOffset = n, err == nil
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	enchex "encoding/hex"
 	"fmt"
+	"io/fs"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -28,7 +30,7 @@ and change. Equal trees give equal manifests.
 Examples:
   e4kit hash disk.img >manifest
   e4kit hash --sum disk.img:/usr
-  e4kit hash --json disk.img | jq -r 'select(.type == "f") | .data'`,
+  e4kit hash --json disk.img | jq -r 'select(.type == "file") | .digest'`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "sum", Usage: "only the SHA-256 of the manifest"},
 		},
@@ -49,6 +51,54 @@ type sumRecord struct {
 	Paths  int    `json:"paths"`
 }
 
+// hashRecord is a line of a manifest in JSON. Directories have no links and
+// size here: they are a matter of layout.
+type hashRecord struct {
+	Image string `json:"image"`
+	jsonPath
+	Type   string  `json:"type"`
+	Mode   string  `json:"mode,omitempty"`
+	UID    uint32  `json:"uid"`
+	GID    uint32  `json:"gid"`
+	Links  *uint16 `json:"links,omitempty"`
+	Size   *int64  `json:"size,omitempty"`
+	Mtime  string  `json:"mtime,omitempty"`
+	Digest string  `json:"digest,omitempty"` // of the content
+	*jsonTarget
+	Major  *uint32  `json:"major,omitempty"`
+	Minor  *uint32  `json:"minor,omitempty"`
+	Xattrs []string `json:"xattrs,omitempty"` // as in the text form
+	Error  string   `json:"error,omitempty"`
+}
+
+func newHashRecord(image string, l *ext4fs.ManifestLine) *hashRecord {
+	r := &hashRecord{Image: image, jsonPath: newJSONPath(l.RawPath), Type: "unknown", UID: l.UID, GID: l.GID}
+	if err := l.Err(); err != nil {
+		r.Error = err.Error()
+	}
+	st := l.Stat
+	if st == nil {
+		return r
+	}
+	r.Type, r.Mode, r.Mtime = typeWord(st.RawMode), l.Mode, jsonTime(st.Mtime)
+	if !st.Mode.IsDir() {
+		r.Links, r.Size = &st.Links, &st.Size
+	}
+	switch {
+	case st.Mode.IsRegular() && !strings.HasPrefix(l.Data, "!"):
+		r.Digest = l.Data
+	case st.Mode&fs.ModeSymlink != 0:
+		target := newJSONTarget(l.Target)
+		r.jsonTarget = &target
+	case st.Mode&fs.ModeDevice != 0:
+		r.Major, r.Minor = &st.Major, &st.Minor
+	}
+	if l.Xattrs != "-" && l.Xattrs != "!" {
+		r.Xattrs = strings.Split(l.Xattrs, ",")
+	}
+	return r
+}
+
 func runHash(e *env, arg string, sum bool) error {
 	n, lines, err := e.manifest(arg)
 	if err != nil {
@@ -60,7 +110,7 @@ func runHash(e *env, arg string, sum bool) error {
 		case sum:
 			h.Write([]byte(line.String() + "\n"))
 		case e.json:
-			err = e.writeJSON(line)
+			err = e.writeJSON(newHashRecord(n.img.name, line))
 		default:
 			_, err = e.writer().WriteString(line.String() + "\n")
 		}

@@ -39,9 +39,10 @@ func followHeap(limit int64) {
 	})
 }
 
-// roomFor is the limit for so much memory in use: a quarter more, so that
-// collections do not follow each other too closely.
-func roomFor(live int64) int64 { return live + live/4 + 8<<20 }
+// roomFor is the limit for so much memory in use: an eighth more, so that
+// collections do not follow each other too closely. Most of what is in use are
+// blocks without pointers, so that a collection costs little.
+func roomFor(live int64) int64 { return live + live/8 + 6<<20 }
 
 // liveHeap is what the last collection found in use.
 func liveHeap() int64 {

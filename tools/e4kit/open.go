@@ -43,6 +43,9 @@ func (e *env) open(name string) (*image, error) {
 			err = fmt.Errorf("%s%s", cause(err, name), imageHint(name))
 			return nil, at(name, "", &notFound{err})
 		}
+		if errors.Is(err, device.ErrManyPartitions) {
+			err = fmt.Errorf("%s; take one with --partition", cause(err, name))
+		}
 		return nil, at(name, "", err)
 	}
 	img := &image{name: name, fs: fsys}
