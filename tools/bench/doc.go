@@ -1,6 +1,6 @@
 // Command bench measures e4kit against its peers: the kernel's loop mount with
 // cp or find, and e2fsprogs. It is what "make bench" runs, and it needs root,
-// loop devices, e2fsprogs and about 10 GiB of disk.
+// loop devices, e2fsprogs and about 9 GiB of disk.
 //
 //	go run ./tools/bench [--only REGEX] [--rounds N] [--json] [--list]
 //
@@ -11,6 +11,9 @@
 // the machine does then disturbs both. The image lies on a disk and, but for
 // the jobs that say cold, in the page cache. Trees go to a tmpfs, and so does
 // what the programs print.
+//
+// Cold means that the image was dropped from the page cache by posix_fadvise,
+// which disturbs nobody else; the programs themselves stay warm.
 //
 // Wall time is that of all commands of a side, mount and umount included. CPU
 // time is the user and system time that the kernel charges to those commands
