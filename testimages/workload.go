@@ -31,7 +31,7 @@ type Workload struct {
 // Workloads lists the images that benchmarks use.
 func Workloads() []Workload {
 	return []Workload{
-		{Name: "root", What: "a root file system: 57,000 names, 1 GiB", Size: 3 * gib, Mkfs: []string{"-N", "70000"}, Path: "/", fill: fillRoot},
+		{Name: "root", What: "a root file system: 52,443 names, 1 GiB", Size: 3 * gib, Mkfs: []string{"-N", "70000"}, Path: "/", fill: fillRoot},
 		{Name: "small", What: "100,000 files of 0 to 16 KiB", Size: 2 * gib, Mkfs: []string{"-N", "110000"}, Path: "/files", fill: fillSmall},
 		{Name: "file", What: "one file of 1 GiB", Size: 2 * gib, Mkfs: []string{"-N", "1024"}, Path: "/file", fill: fillFile},
 		{Name: "extents", What: "a file of 2 GiB in 131,072 extents", Size: 5 * gib, Mkfs: []string{"-N", "1024"}, Path: "/file", fill: fillExtents},
