@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/e4kit/e4kit/ext4fs/disk"
+	"github.com/e4kit/e4kit/testimages"
 )
 
 func TestAndroidSparse_reads(t *testing.T) {
@@ -142,9 +143,7 @@ func TestAndroidSparse_shrinks(t *testing.T) {
 }
 
 func TestAndroidSparse_likeImg2simg(t *testing.T) {
-	if _, err := exec.LookPath("img2simg"); err != nil {
-		t.Skip("img2simg (android-sdk-libsparse-utils) is not installed: our own encoder only")
-	}
+	testimages.RequireTool(t, "img2simg")
 	dir := t.TempDir()
 	img := testImage()
 	img = append(img, make([]byte, -len(img)&4095)...)

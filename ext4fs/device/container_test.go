@@ -15,6 +15,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
+
+	"github.com/e4kit/e4kit/testimages"
 )
 
 // compress packs b; the formats are those of containers.
@@ -323,9 +325,7 @@ func TestUndo_realTools(t *testing.T) {
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			args := strings.Fields(tt.args)
-			if _, err := exec.LookPath(args[0]); err != nil {
-				t.Skip(args[0] + " is not installed: our own encoders only")
-			}
+			testimages.RequireTool(t, args[0])
 			cmd := exec.Command(args[0], args[1:]...)
 			cmd.Stdin = bytes.NewReader(img) // a pipe: the size is not known
 			packed, err := cmd.Output()

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/e4kit/e4kit/ext4fs/disk"
+	"github.com/e4kit/e4kit/testimages"
 )
 
 const mib = 1 << 20
@@ -241,9 +242,7 @@ func TestPartitions_which(t *testing.T) {
 }
 
 func TestPartitions_likeSfdisk(t *testing.T) {
-	if _, err := exec.LookPath("sfdisk"); err != nil {
-		t.Skip("sfdisk (package fdisk) is not installed: our own encoder only")
-	}
+	testimages.RequireTool(t, "sfdisk")
 	for name, script := range map[string]string{
 		"gpt": "label: gpt\nsize=2MiB, name=\"one\"\nsize=3MiB, name=\"zwei ü\"\n5: size=1MiB\n",
 		"dos": "label: dos\nsize=2MiB\nsize=9MiB, type=5\nsize=1MiB\n5: size=1MiB\n6: size=2MiB\n7: size=1MiB\n",
