@@ -70,14 +70,8 @@ func (p fastCrashPlan) run(dir string) (Crash, error) {
 	if err := b.crash(p.opts, p.work); err != nil {
 		return c, err
 	}
-	var err error
-	if c.Dirty, err = NeedsRecovery(c.Path); err != nil {
-		return c, err
-	}
-	if c.Tree, _, err = b.kernelView(); err != nil {
-		return c, fmt.Errorf("%w: %w", errNotRecovered, err)
-	}
-	return c, nil
+	err := b.judge(&c)
+	return c, err
 }
 
 // work does a load of any kind, commits it whole, and goes on with what fast

@@ -112,14 +112,19 @@ func (p crashPlan) run(dir string) (Crash, error) {
 	if err := b.crash(p.opts, p.work); err != nil {
 		return c, err
 	}
-	var err error
+	err := b.judge(&c)
+	return c, err
+}
+
+// judge has the kernel recover a copy of the crashed image and notes its tree.
+func (b *builder) judge(c *Crash) (err error) {
 	if c.Dirty, err = NeedsRecovery(c.Path); err != nil {
-		return c, err
+		return err
 	}
 	if c.Tree, _, err = b.kernelView(); err != nil {
-		return c, fmt.Errorf("%w: %w", errNotRecovered, err)
+		return fmt.Errorf("%w: %w", errNotRecovered, err)
 	}
-	return c, nil
+	return nil
 }
 
 // work puts the mounted tree under load, then cuts the power.
