@@ -99,6 +99,14 @@ func (e DXEntries) Search(hash uint32) int {
 	return lo - 1
 }
 
+// DXLevels is how many levels of nodes there may be below the root.
+func (l DirLayout) DXLevels() int {
+	if l.LargeDir {
+		return DXMaxLevels
+	}
+	return 1
+}
+
 // DXLimit is the room of an index block whose array begins at off.
 func (l DirLayout) DXLimit(off int) int {
 	n := l.BlockSize - off
@@ -122,10 +130,7 @@ func (l DirLayout) DXRoot(block []byte) (DXInfo, DXEntries, *CorruptError) {
 		return DXInfo{}, nil, dxError("the block has %d bytes", len(block))
 	}
 	i := DecodeDXInfo(block)
-	levels := 1
-	if l.LargeDir {
-		levels = DXMaxLevels
-	}
+	levels := l.DXLevels()
 	switch {
 	case l.HashInDirent && i.Hash != HashSipHash, !l.HashInDirent && i.Hash > HashTEA:
 		return i, nil, dxError("hash version %d", i.Hash)
