@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/e4kit/e4kit/ext4fs/disk"
-	"github.com/e4kit/e4kit/testimages"
 )
 
 func TestAndroidSparse_reads(t *testing.T) {
@@ -143,7 +142,7 @@ func TestAndroidSparse_shrinks(t *testing.T) {
 }
 
 func TestAndroidSparse_likeImg2simg(t *testing.T) {
-	testimages.RequireTool(t, "img2simg")
+	RequireTool(t, "img2simg")
 	dir := t.TempDir()
 	img := testImage()
 	img = append(img, make([]byte, -len(img)&4095)...)

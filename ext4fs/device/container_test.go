@@ -15,8 +15,6 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
-
-	"github.com/e4kit/e4kit/testimages"
 )
 
 // compress packs b; the formats are those of containers.
@@ -325,7 +323,7 @@ func TestUndo_realTools(t *testing.T) {
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			args := strings.Fields(tt.args)
-			testimages.RequireTool(t, args[0])
+			RequireTool(t, args[0])
 			cmd := exec.Command(args[0], args[1:]...)
 			cmd.Stdin = bytes.NewReader(img) // a pipe: the size is not known
 			packed, err := cmd.Output()

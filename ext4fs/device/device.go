@@ -23,6 +23,8 @@ type HostRanger interface {
 	// bytes of them (length <= n) lie at fileOff of f. A nil f says that
 	// there is no such mapping at off, and then length is 0. The file stays
 	// open as long as the device does; it must only be read, by offset.
+	// Where the device is written to, the bytes there change with it: who
+	// copies them keeps writers away from that range.
 	HostRange(off, n int64) (f *os.File, fileOff, length int64)
 }
 

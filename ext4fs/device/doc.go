@@ -35,8 +35,17 @@
 // On Windows it is LockFileEx. Neither keeps out a program that does not ask:
 // see Image.InUse for what the kernel itself has open.
 //
+// # Writing
+//
+// A Writer is a host file or block device (an Image opened with
+// Options.Write), memory (RAM), memory over another device (Overlay), or a
+// window of one of these. Discarder, Zeroer and VectorWriter are optional; the
+// functions Discard, Zero and WriteV do without them where they are missing.
+// Nothing here makes a device longer.
+//
 // # Concurrency
 //
 // A Device is safe for concurrent use, and the ones here read without taking a
-// lock. The only mutex here counts the input of a decompression.
+// lock, but for RAM and Overlay, where each has one of its own. They call only
+// the base of an overlay under it.
 package device

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/e4kit/e4kit/ext4fs/disk"
 )
@@ -98,22 +99,39 @@ func (e *TooLargeError) Error() string {
 // Is reports whether target is ErrTooLarge.
 func (e *TooLargeError) Is(target error) bool { return target == ErrTooLarge }
 
-// BusyError says that the image is locked by another program. It matches
-// ErrBusy.
+// BusyError says that the image is locked by another program, or used by the
+// kernel. It matches ErrBusy and syscall.EBUSY.
 type BusyError struct {
 	Path   string
 	Holder string // "process 123 (mkfs.ext4)", or "" when it cannot be found
+	// Uses tells what the kernel does with an image that is to be written
+	// to; there is no Holder then.
+	Uses []Use
 }
 
 func (e *BusyError) Error() string {
+	if len(e.Uses) > 0 {
+		var b strings.Builder
+		b.WriteString(e.Path)
+		b.WriteString(" is in use")
+		sep := ": "
+		for _, u := range e.Uses {
+			b.WriteString(sep)
+			b.WriteString(u.String())
+			sep = "; "
+		}
+		return b.String()
+	}
 	if e.Holder == "" {
 		return e.Path + " is locked by another program"
 	}
 	return e.Path + " is locked by " + e.Holder
 }
 
-// Is reports whether target is ErrBusy.
-func (e *BusyError) Is(target error) bool { return target == ErrBusy }
+// Is reports whether target is ErrBusy or syscall.EBUSY.
+func (e *BusyError) Is(target error) bool {
+	return target == ErrBusy || target == error(syscall.EBUSY)
+}
 
 // PartitionError says why no partition could be chosen, and lists those that
 // there are. It matches ErrNoPartition or ErrManyPartitions.

@@ -58,3 +58,24 @@ func ExampleOpen() {
 	}
 	// Output: open no-such.img: no such file or directory
 }
+
+// Changes to an overlay stay in memory: a trial run of whatever writes.
+func ExampleNewOverlay() {
+	base := device.NewMemory([]byte("boot root data"))
+	o := device.NewOverlay(base)
+	if err := device.WriteV(o, [][]byte{[]byte("R"), []byte("OOT")}, 5); err != nil {
+		fmt.Println(err)
+		return
+	}
+	b := make([]byte, 14)
+	for _, d := range []device.Device{o, base} {
+		if _, err := d.ReadAt(b, 0); err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%s\n", b)
+	}
+	// Output:
+	// boot ROOT data
+	// boot root data
+}

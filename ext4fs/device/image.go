@@ -12,9 +12,12 @@ import (
 // Image is an opened image: the Device that holds the file system, found
 // inside the file. It implements HostRanger; ranges exist for plain files, for
 // raw chunks of Android sparse images and for decompressed images that went to
-// a temporary file. All methods but Close are safe for concurrent use.
+// a temporary file. Opened with Options.Write it is a Writer, Discarder, Zeroer
+// and VectorWriter, whose methods give ErrReadOnly otherwise (see AsWriter).
+// All methods but Close are safe for concurrent use.
 type Image struct {
 	dev    Device // the file system
+	writer Writer // the same, if it is open for writing; else nil
 	disk   Device // without containers, with the partition table
 	path   string
 	file   *os.File
@@ -32,13 +35,14 @@ var (
 
 var errKindOfFile = errors.New("is neither a file nor a block device")
 
-// Open opens an image for reading. It is OpenContext without a way to cancel.
+// Open is OpenContext without a way to cancel.
 func Open(path string, o Options) (*Image, error) {
 	return OpenContext(context.Background(), path, o)
 }
 
-// OpenContext opens the image file or block device at path for reading, locks
-// it, undoes the containers it is in and finds the partition. Only the
+// OpenContext opens the image file or block device at path, for reading or with
+// Options.Write for both, locks it, undoes the containers it is in and finds
+// the partition. Only the
 // decompression of a container takes long: cancelling ctx ends it.
 //
 // Errors are *fs.PathError for what the system says, *BusyError,
@@ -49,7 +53,7 @@ func OpenContext(ctx context.Context, path string, o Options) (*Image, error) {
 	if st, err := os.Stat(path); err == nil && st.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: errKindOfFile}
 	}
-	f, err := os.Open(path)
+	f, err := openFile(path, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -71,9 +75,12 @@ func (m *Image) open(ctx context.Context, o *Options) error {
 		return err
 	}
 	if !o.NoLock {
-		if m.locked, err = lockImage(m.file, o.Exclusive); err != nil {
+		if m.locked, err = lockImage(m.file, o.Exclusive || o.Write); err != nil {
 			return err
 		}
+	}
+	if o.Write {
+		return m.openWriter(size, o)
 	}
 	var raw Device = &hostFile{f: m.file, size: size}
 	if m.isDev {
@@ -120,7 +127,8 @@ func (m *Image) ReadAt(p []byte, off int64) (int, error) { return m.dev.ReadAt(p
 // system. For a partition that is cut off it is what there is.
 func (m *Image) Size() int64 { return m.dev.Size() }
 
-// HostRange maps bytes of the file system to a file, as HostRanger says.
+// HostRange maps bytes of the file system to a file, as HostRanger says. The
+// content of an image that is written to may change at any time.
 func (m *Image) HostRange(off, n int64) (*os.File, int64, int64) {
 	if h, ok := m.dev.(HostRanger); ok {
 		return h.HostRange(off, n)
@@ -143,7 +151,7 @@ func (m *Image) BlockDevice() bool { return m.isDev }
 func (m *Image) Locked() bool { return m.locked }
 
 // Disk is what lies around the file system: all of the image, without its
-// containers. Partitions reads its table.
+// containers. Partitions reads its table. It is a Writer if the image is one.
 func (m *Image) Disk() Device { return m.disk }
 
 // Offset is where in Disk the file system starts.
@@ -186,7 +194,7 @@ func (u Use) String() string {
 }
 
 // Close closes the file, drops the lock and removes temporary files. Reads
-// fail from then on.
+// and writes fail from then on. It does not Sync.
 func (m *Image) Close() error {
 	var err error
 	if m.store != nil {

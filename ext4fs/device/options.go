@@ -26,6 +26,12 @@ type Options struct {
 	// Exclusive takes the exclusive lock instead of the shared one, which
 	// keeps out readers too. The image is opened for reading all the same.
 	Exclusive bool
+	// Write opens for writing too, under the exclusive lock. What is in a
+	// container is refused with *UnsupportedError, and with *BusyError an
+	// image that the kernel has mounted, or attached to a device that can
+	// be written to: two file systems at work on the same blocks destroy
+	// them. NoLock skips the lock and that test.
+	Write bool
 
 	// NoContainers takes the bytes of the file as they are.
 	NoContainers bool

@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/e4kit/e4kit/ext4fs/disk"
-	"github.com/e4kit/e4kit/testimages"
 )
 
 const mib = 1 << 20
@@ -242,7 +241,7 @@ func TestPartitions_which(t *testing.T) {
 }
 
 func TestPartitions_likeSfdisk(t *testing.T) {
-	testimages.RequireTool(t, "sfdisk")
+	RequireTool(t, "sfdisk")
 	for name, script := range map[string]string{
 		"gpt": "label: gpt\nsize=2MiB, name=\"one\"\nsize=3MiB, name=\"zwei ü\"\n5: size=1MiB\n",
 		"dos": "label: dos\nsize=2MiB\nsize=9MiB, type=5\nsize=1MiB\n5: size=1MiB\n6: size=2MiB\n7: size=1MiB\n",

@@ -1,0 +1,8 @@
+package device_test
+
+import (
+	"github.com/e4kit/e4kit/ext4fs/device"
+	"github.com/e4kit/e4kit/testimages"
+)
+
+func init() { device.RequireTool = testimages.RequireTool }
