@@ -25,6 +25,14 @@
 // [Manifest] describes a tree as sorted text lines; see its documentation for
 // the format. [ManifestDir] takes one through system calls.
 //
+// # Crashes and faults
+//
+// A [Recorder] logs what a program under test writes to a device, with marks of
+// what the test may rely on. [CrashStates] makes every state of the disk from
+// it that a power cut may leave; a [Dumper] puts states into a file for
+// programs, and [JudgeCrash] has e2fsck recover one and find fault with the
+// rest. A [FaultWriter] fails operations that the test chooses.
+//
 // # Safety
 //
 // The kernel is never asked to mount an image that e2fsck does not call clean,
