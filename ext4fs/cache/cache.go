@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"math/bits"
+	"sync/atomic"
 
 	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/ext4fs/disk"
@@ -17,7 +18,8 @@ const DefaultMaxBytes = 64 << 20
 type Options struct {
 	// MaxBytes bounds the blocks that are kept, in bytes of content; 0 is
 	// DefaultMaxBytes. At least one block is always kept. Buffers that were
-	// evicted while somebody holds them do not count.
+	// evicted while somebody holds them do not count. Pinned blocks do, and
+	// may make it exceed the bound: the journal keeps them below a share.
 	MaxBytes int64
 }
 
@@ -31,6 +33,9 @@ type Cache struct {
 	shards    []shard
 	shift     uint // of a hash, to get the shard
 	hits      counter
+	pins      pins
+
+	writes, written atomic.Uint64
 }
 
 // New is a cache over the first blocks of dev, which are blockSize bytes each.
@@ -79,6 +84,9 @@ func (c *Cache) BlockSize() int { return c.blockSize }
 // Blocks is the number of blocks of the file system.
 func (c *Cache) Blocks() uint64 { return c.blocks }
 
+// Capacity is the bound of the cache in blocks.
+func (c *Cache) Capacity() int { return c.capacity }
+
 // Device is where the blocks are read from.
 func (c *Cache) Device() device.Device { return c.dev }
 
@@ -100,11 +108,8 @@ func (c *Cache) Get(bn disk.BlockNum) (*Buffer, error) {
 // getSlow finds out what the lock-free look could not: the block is there
 // after all, is being read by somebody, or has to be read.
 func (c *Cache) getSlow(s *shard, h uint64, bn disk.BlockNum) (*Buffer, error) {
-	if uint64(bn) >= c.blocks {
-		return nil, &disk.CorruptError{
-			What: "block number", Block: bn,
-			Detail: fmt.Sprintf("the file system has %d blocks", c.blocks),
-		}
+	if err := c.check(bn); err != nil {
+		return nil, err
 	}
 	for {
 		b, f, mine := s.claim(h, bn)

@@ -213,7 +213,7 @@ func checkShards(t *testing.T, c *Cache) {
 				chained++
 			}
 		}
-		if chained != len(seen) || len(seen) > s.capacity {
+		if chained != len(seen)+s.pinned || len(seen) > s.capacity {
 			t.Errorf("shard %d: %d in chains, %d in queues, capacity %d", i, chained, len(seen), s.capacity)
 		}
 		if len(s.inFlight) != 0 {

@@ -18,6 +18,7 @@ type shard struct {
 
 	capacity int // in blocks
 	waiting  int // share of the capacity that first-timers have
+	pinned   int // buffers in chains that are in no queue
 	recent   queue
 	main     queue
 	ghosts   []disk.BlockNum // numbers+1 of blocks that left recent, by hash
@@ -89,67 +90,133 @@ func (s *shard) join(h uint64, bn disk.BlockNum, f *flight) bool {
 	return true
 }
 
-// land ends the flight of a block: what was read becomes visible.
+// land ends the flight of a block: what was read becomes visible, unless the
+// block was installed or dropped meanwhile: then it is of the past.
 func (s *shard) land(h uint64, bn disk.BlockNum, f *flight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.inFlight[bn] != f {
+		return
+	}
 	delete(s.inFlight, bn)
 	if b := f.buffer(bn); b != nil {
-		s.insert(h, b)
+		s.makeRoom()
+		s.enqueue(h, b)
+		s.hang(h, b)
 	}
 }
 
-// insert makes room and hangs b into its chain and its queue. Called with mu.
-func (s *shard) insert(h uint64, b *Buffer) {
-	for s.recent.n+s.main.n >= s.capacity {
+// makeRoom evicts until there is place for one more buffer. Pinned ones take
+// from the capacity, but leave a quarter of it to the others: readers need
+// some room whatever writers do. Called with mu.
+func (s *shard) makeRoom() {
+	room := max(s.capacity-s.pinned, s.capacity/4, 1)
+	for s.recent.n+s.main.n >= room {
 		s.evict()
 	}
+}
+
+// enqueue lets the clock know b. Called with mu.
+func (s *shard) enqueue(h uint64, b *Buffer) {
 	slot := s.slot(h)
-	if s.ghosts[slot] == b.block+1 {
+	switch {
+	case s.ghosts[slot] == b.block+1:
 		s.ghosts[slot] = 0
 		s.main.push(b)
-	} else {
+	case b.Priority() == PriorityHigh:
+		b.lives = highLives
+		s.main.push(b)
+	default:
 		s.recent.push(b)
 	}
+}
+
+// hang puts b into its chain. Called with mu.
+func (s *shard) hang(h uint64, b *Buffer) {
+	slot := s.slot(h)
 	b.chain.Store(s.chains[slot].Load())
 	s.chains[slot].Store(b)
 }
 
+// highLives is how many rounds of the clock a block of high priority stays
+// without being used.
+const highLives = 3
+
 // evict drops one buffer. Called with mu, and with at least one buffer.
 func (s *shard) evict() {
 	s.evictions.Add(1)
-	if s.main.n == 0 || s.recent.n > s.waiting {
+	for s.recent.n > 0 && (s.main.n == 0 || s.recent.n > s.waiting) {
 		b := s.recent.oldest
+		if b.Priority() == PriorityHigh {
+			b.lives = highLives
+			s.recent.remove(b)
+			s.main.push(b)
+			continue
+		}
 		s.ghosts[s.slot(hash(b.block))] = b.block + 1
 		s.drop(b)
 		return
 	}
-	// Second chance. Each turn clears one mark; readers may set them again
-	// meanwhile, so that the number of turns is bounded here.
-	for range s.main.n {
+	// Second chance. Each turn clears one mark or takes one life; readers may
+	// set marks again meanwhile, so that the number of turns is bounded here.
+	for range s.main.n * (1 + highLives) {
 		b := s.main.oldest
-		if !b.used.Load() {
-			break
+		switch {
+		case b.used.Load():
+			b.used.Store(false)
+			if b.Priority() == PriorityHigh {
+				b.lives = highLives
+			}
+		case b.lives > 0:
+			b.lives--
+		default:
+			s.drop(b)
+			return
 		}
-		b.used.Store(false)
 		s.main.remove(b)
 		s.main.push(b)
 	}
 	s.drop(s.main.oldest)
 }
 
-// drop takes b out of its queue and its chain. Called with mu.
+// drop takes b out of its queue, if it is in one, and its chain. Called with
+// mu.
 func (s *shard) drop(b *Buffer) {
-	b.queue.remove(b)
-	p := &s.chains[s.slot(hash(b.block))]
-	for x := p.Load(); x != nil; x = p.Load() {
-		if x == b {
-			p.Store(b.chain.Load())
-			break
-		}
-		p = &x.chain
+	if b.queue != nil {
+		b.queue.remove(b)
+	}
+	s.unlink(b)
+}
+
+// unlink takes b out of its chain. Called with mu.
+func (s *shard) unlink(b *Buffer) {
+	if p := s.link(hash(b.block), b); p != nil {
+		p.Store(b.chain.Load())
 	}
 	// A reader that stands on b now sees the end of the chain: it may miss
 	// its block, and then looks again under the lock.
 	b.chain.Store(nil)
+}
+
+// link is the pointer that leads to b, nil if b is in no chain. Called with mu.
+func (s *shard) link(h uint64, b *Buffer) *atomic.Pointer[Buffer] {
+	p := &s.chains[s.slot(h)]
+	for x := p.Load(); x != nil; x = p.Load() {
+		if x == b {
+			return p
+		}
+		p = &x.chain
+	}
+	return nil
+}
+
+// shrink evicts up to n buffers and returns how many there were.
+func (s *shard) shrink(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n = min(n, s.recent.n+s.main.n)
+	for range n {
+		s.evict()
+	}
+	return n
 }
