@@ -44,3 +44,33 @@ func (e *BlockError) Unwrap() error { return e.Err }
 func damaged(err error) bool {
 	return errors.Is(err, disk.ErrCorrupt) || errors.Is(err, disk.ErrChecksum)
 }
+
+// Kinds of errors of the write side.
+var (
+	// ErrAborted: an error made the journal stop for good. Nothing is written
+	// any more. The error it comes in is an *AbortError with the cause.
+	ErrAborted = errors.New("journal has aborted")
+	// ErrClosed: the journal was closed.
+	ErrClosed = errors.New("journal is closed")
+	// ErrHeld: the running transaction is full, and cannot be committed since
+	// somebody holds it open.
+	ErrHeld = errors.New("the transaction is held open and has no room left")
+	// ErrTooLarge: no transaction of this journal has room for so many blocks.
+	ErrTooLarge = errors.New("more blocks than a transaction of this journal can hold")
+	// ErrNotClean: the journal has to be recovered before it is written.
+	ErrNotClean = errors.New("the journal is not empty")
+)
+
+// AbortError is what a journal gives after it has aborted. It matches
+// ErrAborted and unwraps to what went wrong.
+type AbortError struct {
+	Err error
+}
+
+func (e *AbortError) Error() string { return fmt.Sprintf("journal has aborted: %v", e.Err) }
+
+// Is reports whether target is ErrAborted.
+func (e *AbortError) Is(target error) bool { return target == ErrAborted }
+
+// Unwrap returns the cause.
+func (e *AbortError) Unwrap() error { return e.Err }
