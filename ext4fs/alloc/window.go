@@ -1,0 +1,331 @@
+package alloc
+
+import (
+	"sync"
+
+	"github.com/e4kit/e4kit/ext4fs/cache"
+	"github.com/e4kit/e4kit/ext4fs/disk"
+)
+
+// window is a run of clusters set aside: busy in the index of their group and
+// free in its bitmap. What is set aside lives in memory only.
+type window struct {
+	g       disk.GroupNum
+	c, n    uint32
+	logical uint64 // cluster of the file that the first one is for
+}
+
+// owner has windows: a file that grows, or the small files of one flex group
+// together. mu comes before every group's.
+type owner struct {
+	mu      sync.Mutex
+	gone    bool // not to be found any more: nothing may be added
+	windows []window
+}
+
+// maxWindows bounds the windows of a file that is written here and there.
+const maxWindows = 8
+
+const (
+	ownerShards = 32
+	maxOwners   = 512 // per shard: files that are never released must not add up
+)
+
+// owners finds owners by inode, or for small files by smallKey of the flex
+// group. A shard's mu comes before the owners'; it is not held with them.
+type owners struct {
+	shards [ownerShards]struct {
+		mu sync.Mutex
+		m  map[uint64]*owner
+	}
+}
+
+func (o *owners) init() {
+	for i := range o.shards {
+		o.shards[i].m = make(map[uint64]*owner)
+	}
+}
+
+func smallKey(flex uint32) uint64 { return 1<<32 | uint64(flex) }
+
+// get returns the owner of key; it makes one only if create is set. Where there
+// are too many it makes another one be forgotten, which is then to be dropped.
+func (o *owners) get(key uint64, create bool) (w, old *owner) {
+	s := &o.shards[key%ownerShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w = s.m[key]; w != nil || !create {
+		return w, nil
+	}
+	if len(s.m) >= maxOwners {
+		for k := range s.m {
+			old = s.m[k]
+			delete(s.m, k)
+			break
+		}
+	}
+	w = new(owner)
+	s.m[key] = w
+	return w, old
+}
+
+// owner returns the owner of key locked; nil if there is none and create is
+// not set.
+func (a *Allocator) owner(key uint64, create bool) *owner {
+	for {
+		w, old := a.owners.get(key, create)
+		if old != nil {
+			a.drop(old)
+		}
+		if w == nil {
+			return nil
+		}
+		w.mu.Lock()
+		if !w.gone {
+			return w
+		}
+		w.mu.Unlock()
+	}
+}
+
+// forget makes key have no owner, and returns the one it had.
+func (o *owners) forget(key uint64) *owner {
+	s := &o.shards[key%ownerShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.m[key]
+	delete(s.m, key)
+	return w
+}
+
+// Release gives back what is set aside for a file: when it is closed by its
+// last writer, or deleted.
+func (a *Allocator) Release(n disk.InodeNum) {
+	if w := a.owners.forget(uint64(n)); w != nil {
+		a.drop(w)
+	}
+}
+
+// drop gives back an owner's windows for good.
+func (a *Allocator) drop(w *owner) {
+	w.mu.Lock()
+	w.gone = true
+	for _, win := range w.windows {
+		a.giveBack(win)
+	}
+	w.windows = nil
+	w.mu.Unlock()
+}
+
+// dropWindows gives back everything that is set aside.
+func (a *Allocator) dropWindows() {
+	for i := range a.owners.shards {
+		s := &a.owners.shards[i]
+		s.mu.Lock()
+		m := s.m
+		s.m = make(map[uint64]*owner)
+		s.mu.Unlock()
+		for _, w := range m {
+			a.drop(w)
+		}
+	}
+}
+
+// giveBack lets everybody have what is left of a window.
+func (a *Allocator) giveBack(w window) {
+	if w.n == 0 {
+		return
+	}
+	g := &a.groups[w.g]
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.windowed -= w.n
+	if !g.badBlocks {
+		g.idx.mark(w.c, w.n, false)
+		a.rank(g)
+		g.trimmed = 0
+	}
+}
+
+// Sizes in bytes, as Linux has them.
+const (
+	smallFile  = 64 << 10 // up to here small files are packed together
+	smallChunk = 2 << 20  // what is set aside for them
+)
+
+// plan says up to which byte of a file something is set aside when it is
+// written up to end: powers of two up to 1 MiB, then pieces of 2, 4 and 8 MiB.
+func plan(end, size int64) int64 {
+	if size > end { // the caller knows how large it will be
+		return min(size, nextStop(end, size))
+	}
+	return nextStop(end, end)
+}
+
+func nextStop(end, size int64) int64 {
+	var piece int64
+	switch {
+	case size < 1<<20:
+		return max(int64(pow2(uint64(size)+1)), 16<<10)
+	case size <= 4<<20:
+		piece = 2 << 20
+	case size <= 8<<20:
+		piece = 4 << 20
+	default:
+		piece = 8 << 20
+	}
+	return (end/piece + 1) * piece
+}
+
+// forFile takes clusters for a file's data: what is set aside for it, or else
+// new ones, with more set aside.
+func (a *Allocator) forFile(tx cache.Tx, r *Request, q ask) (*group, uint32, uint32, error) {
+	bs := int64(a.super.BlockSize())
+	end := (int64(r.Logical) + int64(r.Len)) * bs
+	logical := uint64(r.Logical) / uint64(a.ratio)
+	// A file that has outgrown the small ones, or has something set aside.
+	w := a.owner(uint64(r.Inode), max(end, r.Size) > smallFile)
+	if w != nil {
+		defer w.mu.Unlock()
+		if g, c, n, err := a.fromWindow(tx, w, logical, &q); g != nil || err != nil {
+			return g, c, n, err
+		}
+		cluster := bs * int64(a.ratio)
+		q.want = a.bounded(q.need, (plan(end, r.Size)+cluster-1)/cluster-int64(logical))
+		return a.newWindow(tx, w, logical, q, maxWindows)
+	}
+	return a.small(tx, q)
+}
+
+// bounded is how much to look for: never less than is needed, and not much of
+// what is left when space runs out.
+func (a *Allocator) bounded(need uint32, want int64) uint32 {
+	want = min(want, int64(a.perGrp)/2, a.avail.Load()/64)
+	return uint32(max(want, int64(need)))
+}
+
+// small takes clusters for a small file from the run that is set aside for
+// those of the flex group.
+func (a *Allocator) small(tx cache.Tx, q ask) (*group, uint32, uint32, error) {
+	w := a.owner(smallKey(uint32(q.group>>a.flex)), true)
+	defer w.mu.Unlock()
+	if q.exact {
+		// Right after what the file has, if that is free or set aside for
+		// small files anyway.
+		if g, c, n, err := a.follow(tx, w, q); g != nil || err != nil {
+			return g, c, n, err
+		}
+	}
+	if len(w.windows) > 0 && w.windows[0].n >= q.need {
+		if g, c, n, err := a.fromWindow(tx, w, w.windows[0].logical, &q); g != nil || err != nil {
+			return g, c, n, err
+		}
+	}
+	chunk := int64(smallChunk) / a.super.ClusterSize()
+	q.want = a.bounded(q.need, max(min(chunk, int64(a.perGrp)/8), 1))
+	q.exact = false
+	return a.newWindow(tx, w, 0, q, 1)
+}
+
+// follow takes the clusters at the goal, if they are free or the next ones of
+// the small files' run.
+func (a *Allocator) follow(tx cache.Tx, w *owner, q ask) (*group, uint32, uint32, error) {
+	if len(w.windows) > 0 && w.windows[0].g == q.group && w.windows[0].c == q.at {
+		return a.fromWindow(tx, w, w.windows[0].logical, &q)
+	}
+	g := &a.groups[q.group]
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !a.usable(g) {
+		return nil, 0, 0, nil
+	}
+	n := g.idx.run(q.at, q.need)
+	if n < q.need {
+		return nil, 0, 0, nil
+	}
+	if ok, err := a.take(tx, g, q.at, n, false); !ok || err != nil {
+		return nil, 0, 0, err
+	}
+	return g, q.at, n, nil
+}
+
+// fromWindow takes what is needed, or less, out of the window that is for
+// cluster logical of the file. Without such a window the group is nil. w.mu is
+// held.
+func (a *Allocator) fromWindow(tx cache.Tx, w *owner, logical uint64, q *ask) (*group, uint32, uint32, error) {
+	for i := range w.windows {
+		win := w.windows[i]
+		if logical < win.logical || logical-win.logical >= uint64(win.n) || win.g >= q.limit {
+			continue
+		}
+		skip := uint32(logical - win.logical)
+		n := min(q.need, win.n-skip)
+		g := &a.groups[win.g]
+		g.mu.Lock()
+		ok := !g.badBlocks
+		var err error
+		if ok {
+			ok, err = a.take(tx, g, win.c+skip, n, true)
+		}
+		g.mu.Unlock()
+		if err != nil {
+			return nil, 0, 0, err
+		}
+		if !ok { // damaged meanwhile: its windows are worth nothing
+			a.giveBack(win)
+			w.remove(i)
+			return nil, 0, 0, nil
+		}
+		rest := window{win.g, win.c + skip + n, win.n - skip - n, logical + uint64(n)}
+		if skip > 0 {
+			w.windows[i].n = skip
+			a.add(w, rest, maxWindows)
+		} else if w.windows[i] = rest; rest.n == 0 {
+			w.remove(i)
+		}
+		return g, win.c + skip, n, nil
+	}
+	return nil, 0, 0, nil
+}
+
+func (w *owner) remove(i int) { w.windows = append(w.windows[:i], w.windows[i+1:]...) }
+
+// add gives an owner a window more, and drops his oldest ones beyond limit.
+func (a *Allocator) add(w *owner, win window, limit int) {
+	if win.n == 0 {
+		return
+	}
+	w.windows = append(w.windows, win)
+	for len(w.windows) > limit {
+		a.giveBack(w.windows[0])
+		w.remove(0)
+	}
+}
+
+// newWindow finds a run, takes what is needed of it and sets the rest aside.
+// w.mu is held.
+func (a *Allocator) newWindow(tx cache.Tx, w *owner, logical uint64, q ask, limit int) (*group, uint32, uint32, error) {
+	for range maxTries {
+		g, c, found := a.search(&q)
+		if g == nil {
+			break
+		}
+		n := min(found, q.need)
+		ok, err := a.take(tx, g, c, n, false)
+		rest := window{g.num, c + n, found - n, logical + uint64(n)}
+		if ok && rest.n > 0 {
+			g.idx.mark(rest.c, rest.n, true)
+			a.rank(g)
+			g.windowed += rest.n
+		}
+		g.mu.Unlock()
+		if err != nil {
+			return nil, 0, 0, err
+		}
+		if ok {
+			a.add(w, rest, limit)
+			return g, c, n, nil
+		}
+	}
+	return nil, 0, 0, ErrNoSpace
+}
