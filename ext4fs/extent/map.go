@@ -42,8 +42,9 @@ type Map interface {
 	From(l disk.LogicalNum) iter.Seq2[Extent, error]
 	// Nodes yields the blocks that the map itself takes, parents before
 	// children, in logical order. The root in the inode is not one of them.
-	// A wrong checksum is told in the Node and is no error. After an error
-	// the sequence ends.
+	// A wrong checksum is told in the Node and is no error; a block that a
+	// running transaction has changed counts as good. After an error the
+	// sequence ends.
 	Nodes() iter.Seq2[Node, error]
 }
 

@@ -13,7 +13,8 @@ const whatTree = "extent tree"
 // logicalEnd is the block after the last that a file can have.
 const logicalEnd = uint64(disk.MaxLogical) + 1
 
-// tree is an extent tree. It does not change, so it needs no lock.
+// tree is an extent tree to be read. It does not change, so it needs no lock;
+// what changes it is a changer, whose caller locks.
 type tree struct {
 	cache  *cache.Cache
 	owner  Owner
@@ -26,22 +27,30 @@ type tree struct {
 // array, 60 bytes, which is copied. A root that is not possible is a
 // *disk.CorruptError.
 func New(c *cache.Cache, o Owner, root []byte) (Map, error) {
-	t := &tree{cache: c, owner: o, tag: tag(o), blocks: disk.BlockNum(o.Blocks)}
+	t := &tree{}
+	if err := t.init(c, o, root); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *tree) init(c *cache.Cache, o Owner, root []byte) error {
+	*t = tree{cache: c, owner: o, tag: tag(o), blocks: disk.BlockNum(o.Blocks)}
 	if t.blocks == 0 {
 		t.blocks = disk.BlockNum(c.Blocks())
 	}
 	if len(root) != disk.ExtentRootSize {
-		return nil, t.corrupt(0, "root of %d bytes", len(root))
+		return t.corrupt(0, "root of %d bytes", len(root))
 	}
 	copy(t.root[:], root)
 	n := disk.ExtentNode(t.root[:])
 	if p := n.HeaderProblem(-1); p != "" {
-		return nil, t.corrupt(0, "root: %s", p)
+		return t.corrupt(0, "root: %s", p)
 	}
 	if p := n.EntriesProblem(o.FirstBlock, t.blocks); p != "" {
-		return nil, t.corrupt(0, "root: %s", p)
+		return t.corrupt(0, "root: %s", p)
 	}
-	return t, nil
+	return nil
 }
 
 // tag identifies the owner, what was checked, and that it was checked as an
@@ -114,6 +123,9 @@ func (t *tree) load(x disk.ExtentIndex, depth int, high uint64) (disk.ExtentNode
 			return nil, err
 		}
 		buf.SetVerified(t.tag)
+		if depth > 0 {
+			buf.SetPriority(cache.PriorityHigh)
+		}
 	}
 	return n, t.checkRange(x, n, high)
 }

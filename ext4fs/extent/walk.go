@@ -161,6 +161,10 @@ func (w *walker) inspect(x disk.ExtentIndex, high uint64) (Node, disk.ExtentNode
 	}
 	if node.HasChecksum {
 		node.Stored, node.Computed, node.ChecksumOK = disk.VerifyExtentBlock(t.owner.Seed, n)
+		if buf.Owner() != 0 {
+			// The version of a running transaction is sealed at the commit.
+			node.Stored, node.ChecksumOK = node.Computed, true
+		}
 	}
 	return node, n, nil
 }

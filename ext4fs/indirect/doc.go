@@ -11,5 +11,9 @@
 // disk.MaxLogical is looked for, and no walk enters more pointer blocks than
 // the file system has blocks.
 //
+// Open gives a map that can be changed inside transactions: all the pointer
+// blocks a run needs are allocated before the first is linked, and those that
+// become empty are given back.
+//
 // Pointer blocks have no checksum, and there are no unwritten blocks.
 package indirect

@@ -20,7 +20,8 @@ const (
 	logicalEnd  = uint64(disk.MaxLogical) + 1
 )
 
-// table is a block map. It does not change, so it needs no lock.
+// table is a block map to be read. It does not change, so it needs no lock;
+// what changes it is a changer, whose caller locks.
 type table struct {
 	cache  *cache.Cache
 	owner  extent.Owner
@@ -33,20 +34,28 @@ type table struct {
 // block array, 60 bytes, which is copied; another length is a
 // *disk.CorruptError. Pointers are checked when they are used.
 func New(c *cache.Cache, o extent.Owner, root []byte) (extent.Map, error) {
-	t := &table{cache: c, owner: o, blocks: o.Blocks}
+	t := &table{}
+	if err := t.init(c, o, root); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *table) init(c *cache.Cache, o extent.Owner, root []byte) error {
+	*t = table{cache: c, owner: o, blocks: o.Blocks}
 	if t.blocks == 0 {
 		t.blocks = c.Blocks()
 	}
 	if len(root) != rootSize {
-		return nil, t.corrupt(0, "root of %d bytes", len(root))
+		return t.corrupt(0, "root of %d bytes", len(root))
 	}
 	size := c.BlockSize()
 	if size < disk.MinBlockSize || size > disk.MaxBlockSize || size&(size-1) != 0 {
-		return nil, t.corrupt(0, "blocks of %d bytes", size)
+		return t.corrupt(0, "blocks of %d bytes", size)
 	}
 	t.shift = uint(bits.TrailingZeros(uint(size / pointerSize)))
 	copy(t.root[:], root)
-	return t, nil
+	return nil
 }
 
 // Find walks down to l. It does not allocate unless it fails.
