@@ -116,3 +116,77 @@ func BenchmarkEntries(b *testing.B) {
 		})
 	}
 }
+
+func changeNames(n int) (list [][]byte) {
+	for i := range n {
+		list = append(list, fmt.Appendf(nil, "file-number-%07d.txt", i))
+	}
+	return list
+}
+
+func insertAll(t testing.TB, list [][]byte) *store {
+	s := newStore(t, 4096)
+	s.init(2)
+	for i, name := range list {
+		if err := s.c.Insert(s, name, 12, 1); err != nil {
+			t.Fatal(err)
+		}
+		if i%50000 == 49999 {
+			s.commit()
+		}
+	}
+	return s
+}
+
+// BenchmarkInsert makes a directory of 200,000 names.
+func BenchmarkInsert(b *testing.B) {
+	list := changeNames(200_000)
+	for b.Loop() {
+		insertAll(b, list)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(list)), "ns/name")
+}
+
+// BenchmarkRemove empties such a directory.
+func BenchmarkRemove(b *testing.B) {
+	list := changeNames(200_000)
+	s := insertAll(b, list)
+	i := 0
+	for b.Loop() {
+		if i == len(list) {
+			b.StopTimer()
+			s, i = insertAll(b, list), 0
+			b.StartTimer()
+		}
+		if _, err := s.c.Remove(s, list[i]); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+func TestAllocations_changes(t *testing.T) {
+	list := changeNames(6000)
+	s := insertAll(t, list[:5000])
+	i := 5000
+	n := testing.AllocsPerRun(900, func() {
+		if err := s.c.Insert(s, list[i], 12, 1); err != nil {
+			t.Fatal(err)
+		}
+		i++
+	})
+	if n != 0 {
+		t.Errorf("Insert: %v allocations", n)
+	}
+	if n = testing.AllocsPerRun(900, func() {
+		i--
+		if _, err := s.c.Replace(s, list[i], 13, 1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.c.Remove(s, list[i]); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("Replace and Remove: %v allocations", n)
+	}
+}

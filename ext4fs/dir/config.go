@@ -73,6 +73,33 @@ type Config struct {
 	// InlineValue is the value of its system.data attribute, which may be
 	// empty.
 	InlineValue []byte
+
+	// What follows is for changes; see Insert.
+
+	// StaleIndex is the inode's INDEX flag without the dir_index feature: a
+	// change that makes the index untrue drops the flag.
+	StaleIndex bool
+	// Append allocates and maps the block behind the last one and makes the
+	// directory longer; its content does not count. When it fails it has
+	// changed nothing.
+	Append func(tx cache.Tx) (disk.LogicalNum, disk.BlockNum, error)
+	// SetIndexed sets or clears the inode's INDEX flag.
+	SetIndexed func(tx cache.Tx, on bool) error
+	// SetInline stores the content of an inline directory; it must copy what
+	// it keeps. The value may be longer or shorter than before, up to
+	// MaxInlineValue, and empty. After LeaveInline in the same transaction it
+	// makes the directory inline again. When it fails it has changed nothing.
+	SetInline func(tx cache.Tx, block, value []byte) error
+	// LeaveInline makes the inode that of a directory of no blocks and size
+	// 0, before the first Append. When it fails it has changed nothing.
+	LeaveInline func(tx cache.Tx) error
+	// MaxInlineValue is how long the inode lets the system.data value become,
+	// in bytes, what it has now included.
+	MaxInlineValue int
+
+	placed bool // all names are where their hash belongs
+	seals  *seals
+	work   *work
 }
 
 func (c *Config) layout() disk.DirLayout {

@@ -66,7 +66,7 @@ func (c *Config) hashed(q *query) (Entry, error) {
 	switch {
 	case found:
 		return e, err
-	case err == nil && c.Casefold && !c.NoFallback:
+	case err == nil && c.Casefold && !c.NoFallback && !c.placed:
 		return c.linear(q, nil)
 	case err == nil:
 		return Entry{}, fs.ErrNotExist

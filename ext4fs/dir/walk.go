@@ -17,6 +17,7 @@ type walk struct {
 	depth int // of the path: nodes below the root
 	path  [disk.DXMaxLevels + 1]struct {
 		block   disk.LogicalNum
+		buf     *cache.Buffer
 		entries disk.DXEntries
 		at      int
 	}
@@ -39,7 +40,7 @@ func (w *walk) open(c *Config) error {
 	}
 	w.info = info
 	w.depth = int(info.Levels)
-	w.path[0].entries = entries
+	w.path[0].buf, w.path[0].entries = b, entries
 	return nil
 }
 
@@ -85,7 +86,7 @@ func (w *walk) enter(i int) error {
 	if cerr != nil {
 		return w.c.locate(cerr, b)
 	}
-	w.path[i].block, w.path[i].entries, w.path[i].at = l, entries, 0
+	w.path[i].block, w.path[i].buf, w.path[i].entries, w.path[i].at = l, b, entries, 0
 	return nil
 }
 
