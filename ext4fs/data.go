@@ -51,6 +51,8 @@ func (i *Inode) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("inode %d: offset %d: %w", i.num, off, ErrInvalid)
 	}
+	i.lockRead()
+	defer i.unlockRead()
 	if err := i.readable(); err != nil {
 		return 0, err
 	}
@@ -92,7 +94,7 @@ func (i *Inode) readBlocks(p []byte, off int64) (int, error) {
 		return len(p), nil
 	}
 	if i.isFastSymlink() {
-		n := copy(p, i.raw.Block()[min(off, disk.InodeBlockSize):])
+		n := copy(p, i.record().Block()[min(off, disk.InodeBlockSize):])
 		return n, nil
 	}
 	m, err := i.Map()
@@ -115,7 +117,7 @@ func (i *Inode) readBlocks(p []byte, off int64) (int, error) {
 		n := int(min(int64(e.Len)<<shift-in, int64(len(p)-done)))
 		if e.Flags&(extent.FlagHole|extent.FlagUnwritten) != 0 {
 			clear(p[done : done+n])
-		} else if err := i.fs.readDevice(p[done:done+n], int64(e.Physical)<<shift+in, i.num); err != nil {
+		} else if err := i.readRun(p[done:done+n], int64(e.Physical)<<shift+in); err != nil {
 			return done, err
 		}
 		done += n
@@ -144,6 +146,8 @@ func (i *Inode) SeekData(off int64) (int64, error) { return i.seek(off, true) }
 func (i *Inode) SeekHole(off int64) (int64, error) { return i.seek(off, false) }
 
 func (i *Inode) seek(off int64, data bool) (int64, error) {
+	i.lockRead()
+	defer i.unlockRead()
 	size := i.Size()
 	if off < 0 || off >= size {
 		return 0, fmt.Errorf("inode %d, offset %d: %w", i.num, off, ErrNoData)
@@ -181,10 +185,11 @@ func (i *Inode) seek(off int64, data bool) (int64, error) {
 // HostRange says where bytes of the file lie unchanged in a host file, for
 // copy_file_range and the like. A nil file means that the bytes at off must be
 // read with ReadAt: the device is no plain file, or a hole, an unwritten
-// extent or a replayed journal is in the way.
+// extent or a replayed journal is in the way. In a file system open for
+// writing the bytes are the file's until it is changed.
 func (i *Inode) HostRange(off, n int64) (file *os.File, fileOff, length int64) {
 	host, ok := i.fs.dev.(device.HostRanger)
-	if !ok || off < 0 || i.readable() != nil || !i.hasBlocks() {
+	if !ok || off < 0 || i.readable() != nil || !i.hasBlocks() || i.readsThroughCache() {
 		return nil, 0, 0
 	}
 	m, err := i.Map()

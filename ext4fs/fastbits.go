@@ -33,12 +33,12 @@ func (f *FS) fastBitmaps(v *fastView) fastBits {
 		}
 		// A map that cannot be read says nothing about blocks.
 		if was {
-			old, _ := (&Inode{fs: f, num: n, raw: i.before}).mapped()
+			old, _ := newInode(f, n, i.before).mapped()
 			b.freed = appendBlocks(b.freed, old)
 		}
 		now := i.blocks
 		if !i.mapped {
-			now, _ = (&Inode{fs: f, num: n, raw: i.raw}).mapped()
+			now, _ = newInode(f, n, i.raw).mapped()
 		}
 		b.taken = appendBlocks(b.taken, now)
 	}

@@ -30,7 +30,7 @@ func (f *FS) finishFast(n disk.InodeNum, i *fastInode) error {
 		return nil
 	}
 	// The map on disk, read through an inode that knows of no view.
-	plain := &Inode{fs: f, num: n, raw: i.raw}
+	plain := newInode(f, n, i.raw)
 	if len(i.ops) > 0 {
 		base, err := plain.mapped()
 		if err != nil {

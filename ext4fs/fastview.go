@@ -277,7 +277,7 @@ func (f *FS) fastFirstBlock(v *fastView, n disk.InodeNum, i *fastInode) (bool, e
 			return i.ops[at].Flags&extent.FlagHole == 0, nil
 		}
 	}
-	m, err := (&Inode{fs: f, num: n, raw: i.raw}).Map()
+	m, err := newInode(f, n, i.raw).Map()
 	if err != nil {
 		return false, err
 	}

@@ -3,6 +3,7 @@ package ext4fs
 import (
 	"io"
 	"io/fs"
+	"os"
 	"path"
 
 	"github.com/e4kit/e4kit/ext4fs/extent"
@@ -18,6 +19,8 @@ type File struct {
 	list   []fs.DirEntry // the rest of the directory, once ReadDir was called
 	listed bool
 	closed bool
+	flag   int  // of OpenFile
+	held   bool // Close ends the hold of the inode
 }
 
 var (
@@ -45,6 +48,8 @@ func (f *File) usable(op string) error {
 	switch {
 	case f.closed:
 		return f.fail(op, ErrClosed)
+	case op == "read" && f.flag&os.O_WRONLY != 0:
+		return f.fail(op, errNotOpenFor)
 	case f.inode.IsDir():
 		return f.fail(op, ErrIsDir)
 	case !f.inode.IsRegular():
@@ -195,5 +200,5 @@ func (f *File) Close() error {
 		return f.fail("close", ErrClosed)
 	}
 	f.closed, f.list = true, nil
-	return nil
+	return f.fail("close", f.release())
 }

@@ -25,12 +25,15 @@ type FS struct {
 	recovery *journal.Recovery // nil without a journal, or when not replayed
 	fast     *fastView         // nil without fast commits
 	inodes   disk.InodeNum     // inodes that exist
+
+	live *live // nil when open for reading
 }
 
 // OpenFile opens the file system in the image file or block device at path;
 // Close closes that too.
 func OpenFile(path string, o *Options) (*FS, error) {
 	opts := o.orDefault()
+	opts.Device.Write = opts.Device.Write || opts.Write
 	img, err := device.OpenContext(opts.Context, path, opts.Device)
 	if err != nil {
 		return nil, err
@@ -56,18 +59,28 @@ func Open(dev device.Device, o *Options) (*FS, error) {
 	if err := f.readSuper(); err != nil {
 		return nil, err
 	}
-	if err := f.openJournal(); err != nil {
+	open := f.openJournal
+	if f.opts.Write {
+		open = f.openLive
+	}
+	if err := open(); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
-// Close closes the device when OpenFile opened it.
+// Close ends the use of the file system. One that was open for writing is made
+// durable and left clean; the error then says whether that is so. Close closes
+// the device when OpenFile opened it.
 func (f *FS) Close() error {
-	if f.closer != nil {
-		return f.closer.Close()
+	var err error
+	if f.live != nil {
+		err = f.closeLive()
 	}
-	return nil
+	if f.closer != nil {
+		err = errors.Join(err, f.closer.Close())
+	}
+	return err
 }
 
 // readSuper reads and judges the superblock from f.dev and sets everything
@@ -123,10 +136,14 @@ func unreadable(bad disk.Incompat) error {
 // Super is the superblock, after recovery where there was some to do.
 func (f *FS) Super() *disk.Superblock {
 	s := f.super
+	if f.live != nil {
+		s = f.live.super.now()
+	}
 	return &s
 }
 
-// RawSuper is the superblock's 1024 bytes. The caller must not change them.
+// RawSuper is the superblock's 1024 bytes, of a writable file system as they
+// were at its open. The caller must not change them.
 func (f *FS) RawSuper() []byte { return f.raw }
 
 // Device is the device as the file system is read from it: with the journal

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/e4kit/e4kit/ext4fs/alloc"
 	"github.com/e4kit/e4kit/ext4fs/disk"
 )
 
@@ -14,6 +15,9 @@ const descVerified = 1<<63 | 1
 func (f *FS) Group(g disk.GroupNum) (disk.GroupDesc, error) {
 	if g >= f.super.Groups() {
 		return nil, fmt.Errorf("group %d of %d: %w", g, f.super.Groups(), ErrInvalid)
+	}
+	if f.live != nil {
+		return f.live.alloc.Group(g)
 	}
 	per := f.super.DescsPerBlock()
 	block := f.descBlock(uint32(g) / per)
@@ -138,6 +142,9 @@ func (b *Bitmap) Runs(yield func(first, length int) bool) {
 // is built as the format prescribes. A wrong checksum is an error unless
 // checksums are ignored.
 func (f *FS) BlockBitmap(g disk.GroupNum) (*Bitmap, error) {
+	if f.live != nil {
+		return liveBitmap(f.live.alloc.BlockBitmap(g))
+	}
 	desc, err := f.Group(g)
 	if err != nil {
 		return nil, err
@@ -158,6 +165,9 @@ func (f *FS) BlockBitmap(g disk.GroupNum) (*Bitmap, error) {
 
 // InodeBitmap returns group g's inode bitmap.
 func (f *FS) InodeBitmap(g disk.GroupNum) (*Bitmap, error) {
+	if f.live != nil {
+		return liveBitmap(f.live.alloc.InodeBitmap(g))
+	}
 	desc, err := f.Group(g)
 	if err != nil {
 		return nil, err
@@ -176,6 +186,14 @@ func (f *FS) InodeBitmap(g disk.GroupNum) (*Bitmap, error) {
 		bm.Bits, bm.Fast = f.fastInodeBits(g, bm.Bits)
 	}
 	return bm, err
+}
+
+// liveBitmap is a copy of a bitmap that is being changed.
+func liveBitmap(b *alloc.Bitmap, err error) (*Bitmap, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &Bitmap{Bits: b.Bits, Len: b.Len, Block: b.Block, Uninit: b.Uninit, ChecksumOK: true}, nil
 }
 
 func (f *FS) loadBitmap(bm *Bitmap, what string, g disk.GroupNum, desc disk.GroupDesc, covered int, stored uint32) error {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/e4kit/e4kit/ext4fs/disk"
@@ -11,17 +12,30 @@ import (
 	"github.com/e4kit/e4kit/ext4fs/indirect"
 )
 
-// Inode is one inode: the node view. It holds a copy of the record, and is
-// safe for concurrent use.
+// Inode is one inode: the node view. It is safe for concurrent use. It holds a
+// copy of the record; that of a file system open for writing is the only one
+// in memory and shows every change.
 type Inode struct {
-	fs  *FS
-	num disk.InodeNum
-	raw disk.Inode
+	fs    *FS
+	num   disk.InodeNum
+	rec   atomic.Pointer[disk.Inode] // the record; never changed, but replaced
+	first disk.Inode                 // what rec points to at first
 
-	once sync.Once // guards the making of blocks
+	once sync.Once // guards the making of m, which is for reading only
 	m    extent.Map
 	err  error
+
+	*node // what a writable file system needs besides; nil in others
 }
+
+func newInode(f *FS, n disk.InodeNum, raw disk.Inode) *Inode {
+	i := &Inode{fs: f, num: n, first: raw}
+	i.rec.Store(&i.first)
+	return i
+}
+
+// record is the inode's record as it is now. It must not be changed.
+func (i *Inode) record() disk.Inode { return *i.rec.Load() }
 
 // inodeReadAhead is how many blocks of an inode table are read at once: a
 // tree walk needs the neighbours next.
@@ -30,21 +44,42 @@ const inodeReadAhead = 32
 // Inode reads inode n. A number out of range gives ErrInvalid, a wrong
 // checksum a *ChecksumError. An inode that is not in use is returned like any
 // other; Links and Mode tell.
+//
+// In a file system open for writing all callers get the same *Inode for a
+// number as long as somebody holds it.
 func (f *FS) Inode(n disk.InodeNum) (*Inode, error) {
+	if f.live != nil {
+		return f.live.nodes.get(f, n)
+	}
+	return f.readInode(n)
+}
+
+// readInode makes an Inode from what is on disk.
+func (f *FS) readInode(n disk.InodeNum) (*Inode, error) {
 	if raw, ok := f.fast.inode(n); ok {
-		return &Inode{fs: f, num: n, raw: raw}, nil
+		return newInode(f, n, raw), nil
 	}
 	raw, block, err := f.inodeRecord(n)
 	if err != nil {
 		return nil, err
 	}
-	i := &Inode{fs: f, num: n, raw: append(disk.Inode(nil), raw...)}
-	if f.verify() {
-		if stored, computed := i.raw.Checksum(f.seed, n); stored != computed && !i.raw.IsZero() {
-			return nil, &ChecksumError{What: "inode", Inode: n, Block: block, Stored: stored, Computed: computed}
-		}
+	i := newInode(f, n, append(disk.Inode(nil), raw...))
+	if err := i.verify(block); err != nil {
+		return nil, err
 	}
 	return i, nil
+}
+
+// verify checks the record's checksum; block is where it was read.
+func (i *Inode) verify(block disk.BlockNum) error {
+	if !i.fs.verify() {
+		return nil
+	}
+	r := i.record()
+	if stored, computed := r.Checksum(i.fs.seed, i.num); stored != computed && !r.IsZero() {
+		return &ChecksumError{What: "inode", Inode: i.num, Block: block, Stored: stored, Computed: computed}
+	}
+	return nil
 }
 
 // inodeRecord returns the record's bytes in the cached block that holds it.
@@ -74,17 +109,29 @@ func (f *FS) InodeLocation(n disk.InodeNum) (disk.BlockNum, int, error) {
 		return 0, 0, fmt.Errorf("inode %d of %d: %w", n, f.inodes, ErrInvalid)
 	}
 	g, index := f.super.InodeGroup(n)
-	desc, err := f.Group(g)
+	table, err := f.inodeTable(g)
 	if err != nil {
 		return 0, 0, fmt.Errorf("inode %d: %w", n, err)
 	}
 	per := f.super.InodesPerBlock()
-	block := desc.InodeTable() + disk.BlockNum(index/per)
-	if uint64(block) >= f.super.Blocks() || desc.InodeTable() == 0 {
+	block := table + disk.BlockNum(index/per)
+	if uint64(block) >= f.super.Blocks() || table == 0 {
 		return 0, 0, &CorruptError{What: "inode table", Inode: n, Block: block,
 			Detail: fmt.Sprintf("outside the file system of %d blocks", f.super.Blocks())}
 	}
 	return block, int(index%per) * f.super.InodeSize(), nil
+}
+
+// inodeTable is where the inode table of group g begins.
+func (f *FS) inodeTable(g disk.GroupNum) (disk.BlockNum, error) {
+	if f.live != nil {
+		return f.live.tables[g], nil
+	}
+	desc, err := f.Group(g)
+	if err != nil {
+		return 0, err
+	}
+	return desc.InodeTable(), nil
 }
 
 // FS is the file system the inode belongs to.
@@ -93,14 +140,14 @@ func (i *Inode) FS() *FS { return i.fs }
 // Number is the inode number.
 func (i *Inode) Number() disk.InodeNum { return i.num }
 
-// Raw is the record. It must not be changed.
-func (i *Inode) Raw() disk.Inode { return i.raw }
+// Raw is the record as it is now. It must not be changed.
+func (i *Inode) Raw() disk.Inode { return i.record() }
 
 // Flags is i_flags.
-func (i *Inode) Flags() disk.InodeFlags { return i.raw.Flags() }
+func (i *Inode) Flags() disk.InodeFlags { return i.record().Flags() }
 
 // Mode is the type and permissions.
-func (i *Inode) Mode() fs.FileMode { return disk.FileMode(i.raw.Mode()) }
+func (i *Inode) Mode() fs.FileMode { return disk.FileMode(i.record().Mode()) }
 
 // IsDir reports whether the inode is a directory.
 func (i *Inode) IsDir() bool { return i.is(disk.ModeDir) }
@@ -111,24 +158,24 @@ func (i *Inode) IsRegular() bool { return i.is(disk.ModeRegular) }
 // IsSymlink reports whether the inode is a symbolic link.
 func (i *Inode) IsSymlink() bool { return i.is(disk.ModeSymlink) }
 
-func (i *Inode) is(mode uint16) bool { return i.raw.Mode()&disk.ModeType == mode }
+func (i *Inode) is(mode uint16) bool { return i.record().Mode()&disk.ModeType == mode }
 
 // Size is the length in bytes.
 func (i *Inode) Size() int64 {
-	size := int64(i.raw.SizeLo())
+	size := int64(i.record().SizeLo())
 	if i.IsRegular() || i.fs.super.Features.Incompat.Has(disk.IncompatLargeDir) {
-		size |= int64(i.raw.SizeHi()) << 32
+		size |= int64(i.record().SizeHi()) << 32
 	}
 	return max(size, 0)
 }
 
 // Sectors is the space taken, in units of 512 bytes.
 func (i *Inode) Sectors() uint64 {
-	n := uint64(i.raw.BlocksLo())
+	n := uint64(i.record().BlocksLo())
 	if !i.fs.super.Features.ROCompat.Has(disk.ROCompatHugeFile) {
 		return n
 	}
-	n |= uint64(i.raw.BlocksHi()) << 32
+	n |= uint64(i.record().BlocksHi()) << 32
 	if i.Flags().Has(disk.FlagHugeFile) {
 		n *= uint64(i.fs.super.BlockSize() / 512)
 	}
@@ -137,12 +184,12 @@ func (i *Inode) Sectors() uint64 {
 
 // FileACL is the block of extended attributes; 0 is none.
 func (i *Inode) FileACL() disk.BlockNum {
-	return i.raw.FileACL(i.fs.super.Features.Incompat.Has(disk.Incompat64bit))
+	return i.record().FileACL(i.fs.super.Features.Incompat.Has(disk.Incompat64bit))
 }
 
 // seed is the checksum seed of everything the inode owns.
 func (i *Inode) seed() uint32 {
-	return disk.InodeSeed(i.fs.seed, i.num, i.raw.Generation())
+	return disk.InodeSeed(i.fs.seed, i.num, i.record().Generation())
 }
 
 // isFastSymlink reports whether the target lies in i_block. What decides is
@@ -156,7 +203,7 @@ func (i *Inode) hasBlocks() bool {
 	if i.Flags().Has(disk.FlagInlineData) {
 		return false
 	}
-	switch i.raw.Mode() & disk.ModeType {
+	switch i.record().Mode() & disk.ModeType {
 	case disk.ModeRegular, disk.ModeDir:
 		return true
 	case disk.ModeSymlink:
@@ -167,13 +214,13 @@ func (i *Inode) hasBlocks() bool {
 }
 
 // Map returns the block map. An inode without one (device, fast symlink,
-// inline data) has an empty map.
+// inline data) has an empty map. That of a writable file system is for short
+// use: it must not be asked while the inode is changed through it.
 func (i *Inode) Map() (extent.Map, error) {
+	if i.node != nil {
+		return i.liveMap()
+	}
 	i.once.Do(func() {
-		owner := extent.Owner{
-			Inode: i.num, Seed: i.seed(), HasChecksum: i.fs.super.HasMetadataCsum(), Verify: i.fs.verify(),
-			FirstBlock: disk.BlockNum(i.fs.super.FirstDataBlock),
-		}
 		if m, ok := i.fs.fast.blocks(i.num); ok {
 			i.m = m
 			return
@@ -182,12 +229,19 @@ func (i *Inode) Map() (extent.Map, error) {
 		case !i.hasBlocks():
 			i.m = extent.List(nil)
 		case i.Flags().Has(disk.FlagExtents):
-			i.m, i.err = extent.New(i.fs.cache, owner, i.raw.Block())
+			i.m, i.err = extent.New(i.fs.cache, i.mapOwner(), i.record().Block())
 		default:
-			i.m, i.err = indirect.New(i.fs.cache, owner, i.raw.Block())
+			i.m, i.err = indirect.New(i.fs.cache, i.mapOwner(), i.record().Block())
 		}
 	})
 	return i.m, i.err
+}
+
+func (i *Inode) mapOwner() extent.Owner {
+	return extent.Owner{
+		Inode: i.num, Seed: i.seed(), HasChecksum: i.fs.super.HasMetadataCsum(), Verify: i.fs.verify(),
+		FirstBlock: disk.BlockNum(i.fs.super.FirstDataBlock),
+	}
 }
 
 // Stat is what is known of an inode, as stat(2) and more give it.
@@ -215,7 +269,7 @@ type Stat struct {
 
 // Stat returns what is known of the inode.
 func (i *Inode) Stat() *Stat {
-	r := i.raw
+	r := i.record()
 	st := &Stat{
 		Inode: i.num, Mode: i.Mode(), RawMode: r.Mode(), Links: r.Links(), UID: r.UID(), GID: r.GID(),
 		Size: i.Size(), Sectors: i.Sectors(), BlockSize: i.fs.BlockSize(), Flags: r.Flags(),

@@ -128,7 +128,7 @@ func reason(err error) string {
 
 // fill describes i; buf is scratch space.
 func (l *ManifestLine) fill(ctx context.Context, i *Inode, buf []byte) {
-	r := i.raw
+	r := i.record()
 	l.Stat = i.Stat()
 	l.Type = manifestType(r.Mode())
 	l.Mode = fmt.Sprintf("%04o", r.Mode()&0o7777)

@@ -77,6 +77,11 @@ func (f *FS) MMP() (MMPStatus, error) {
 	if stored, computed := disk.VerifyMMP(f.seed, b); f.verify() && stored != computed {
 		return MMPStatus{State: MMPUnknown}, &ChecksumError{What: "MMP block", Block: block, Stored: stored, Computed: computed}
 	}
+	return mmpStatus(&m), nil
+}
+
+// mmpStatus is what a record says.
+func mmpStatus(m *disk.MMP) MMPStatus {
 	st := MMPStatus{
 		State: MMPInUse, Node: m.Node, Device: m.Device, Seq: m.Seq,
 		Updated: time.Unix(int64(m.Time&(1<<40-1)), 0), Interval: time.Duration(m.CheckInterval) * time.Second,
@@ -89,5 +94,5 @@ func (f *FS) MMP() (MMPStatus, error) {
 	case m.Seq == 0 || m.Seq > disk.MMPMaxSeq:
 		st.State = MMPUnknown
 	}
-	return st, nil
+	return st
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"math"
+	"slices"
 
 	"github.com/e4kit/e4kit/ext4fs/cache"
 	"github.com/e4kit/e4kit/ext4fs/dir"
@@ -43,7 +45,7 @@ func (i *Inode) Directory() (*dir.Config, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.InlineBlock, c.InlineValue = i.raw.Block(), rest
+		c.InlineBlock, c.InlineValue = i.record().Block(), rest
 		return c, nil
 	}
 	blocks := i.Size() >> i.fs.blockShift()
@@ -91,6 +93,9 @@ func (i *Inode) prefetchDir(l disk.LogicalNum, n int) {
 // not be changed. An error that leaves the rest readable is yielded between
 // entries; the caller decides whether to go on.
 func (i *Inode) Entries() iter.Seq2[DirEntry, error] {
+	if i.node != nil {
+		return i.liveEntries(func(d *dir.Config) iter.Seq2[DirEntry, error] { return d.Entries() }, math.MaxInt)
+	}
 	return i.entries(func(d *dir.Config) iter.Seq2[DirEntry, error] { return d.Entries() }, 0)
 }
 
@@ -99,12 +104,71 @@ func (i *Inode) Entries() iter.Seq2[DirEntry, error] {
 // the hashes, as in Linux, so that cookies stay good when the directory
 // changes.
 func (i *Inode) EntriesFrom(cookie uint64) iter.Seq2[DirEntry, error] {
+	if i.node != nil {
+		return i.liveEntriesFrom(cookie)
+	}
 	if cookie&fastCookie != 0 {
 		return i.entries(func(*dir.Config) iter.Seq2[DirEntry, error] {
 			return func(func(DirEntry, error) bool) {}
 		}, cookie)
 	}
 	return i.entries(func(d *dir.Config) iter.Seq2[DirEntry, error] { return d.From(cookie) }, cookie)
+}
+
+// liveEntries yields up to n entries of a directory that may be changed while
+// the consumer works: they are taken out of it before.
+func (i *Inode) liveEntries(open func(*dir.Config) iter.Seq2[DirEntry, error], n int) iter.Seq2[DirEntry, error] {
+	return func(yield func(DirEntry, error) bool) {
+		for _, r := range i.takeEntries(open, n) {
+			if !yield(r.entry, r.err) {
+				return
+			}
+		}
+	}
+}
+
+// entryOrError is what an iterator over names yields.
+type entryOrError struct {
+	entry DirEntry
+	err   error
+}
+
+func (i *Inode) takeEntries(open func(*dir.Config) iter.Seq2[DirEntry, error], n int) []entryOrError {
+	i.lockRead()
+	defer i.unlockRead()
+	if i.gone() {
+		return []entryOrError{{err: ErrNotExist}}
+	}
+	var list []entryOrError
+	for e, err := range i.entries(open, 0) {
+		e.Name = slices.Clone(e.Name)
+		if list = append(list, entryOrError{e, err}); len(list) >= n {
+			break
+		}
+	}
+	return list
+}
+
+// entryBatch is how many entries are taken out of a directory at once.
+const entryBatch = 512
+
+func (i *Inode) liveEntriesFrom(cookie uint64) iter.Seq2[DirEntry, error] {
+	return func(yield func(DirEntry, error) bool) {
+		for {
+			batch := i.takeEntries(func(d *dir.Config) iter.Seq2[DirEntry, error] { return d.From(cookie) }, entryBatch)
+			for _, r := range batch {
+				if !yield(r.entry, r.err) {
+					return
+				}
+				if r.err == nil {
+					cookie = r.entry.Cookie
+				}
+			}
+			if len(batch) < entryBatch || batch[len(batch)-1].err != nil {
+				return
+			}
+		}
+	}
 }
 
 // IsDots reports whether the entry is "." or "..".
@@ -164,6 +228,16 @@ func (i *Inode) fastEntries(fast *fastDir, cookie uint64, yield func(DirEntry, e
 
 // LookupEntry returns the directory's entry of that name; see Lookup.
 func (i *Inode) LookupEntry(name string) (DirEntry, error) {
+	i.lockRead()
+	defer i.unlockRead()
+	return i.lookupEntry(name)
+}
+
+// lookupEntry is LookupEntry for who holds the lock.
+func (i *Inode) lookupEntry(name string) (DirEntry, error) {
+	if i.gone() {
+		return DirEntry{}, ErrNotExist
+	}
 	if fast := i.fs.fast.dir(i.num); fast != nil {
 		if e, changed := fast.names[name]; changed {
 			if e.Inode == 0 {

@@ -48,11 +48,7 @@ func (f *FS) resolve(path string, follow bool) (*Inode, error) {
 			}
 			continue
 		}
-		next, err := here.Lookup(name)
-		if err != nil {
-			return nil, err
-		}
-		child, err := f.Inode(next)
+		child, err := here.Child(name)
 		if err != nil {
 			return nil, err
 		}
@@ -97,6 +93,29 @@ func nextElement(path string) (name, rest string) {
 // ErrNotDir where the inode is no directory and ErrNotExist where there is no
 // such name. "." and ".." are names like others, but root's ".." is root.
 func (i *Inode) Lookup(name string) (disk.InodeNum, error) {
+	i.lockRead()
+	defer i.unlockRead()
+	return i.lookup(name)
+}
+
+// Child returns the inode that name has in the directory; see Lookup. In a file
+// system open for writing it is the one that had the name at some moment of the
+// call, which a number alone cannot tell.
+func (i *Inode) Child(name string) (*Inode, error) {
+	i.lockRead()
+	defer i.unlockRead()
+	n, err := i.lookup(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case n == i.num:
+		return i, nil
+	}
+	return i.fs.Inode(n)
+}
+
+// lookup is Lookup for who holds the lock.
+func (i *Inode) lookup(name string) (disk.InodeNum, error) {
 	if !i.IsDir() {
 		return 0, ErrNotDir
 	}
@@ -106,7 +125,7 @@ func (i *Inode) Lookup(name string) (disk.InodeNum, error) {
 	if name == "." || name == ".." && i.num == disk.RootInode {
 		return i.num, nil
 	}
-	e, err := i.LookupEntry(name)
+	e, err := i.lookupEntry(name)
 	if err != nil {
 		return 0, err
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/e4kit/e4kit/ext4fs/alloc"
+	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/ext4fs/disk"
 	"github.com/e4kit/e4kit/ext4fs/extent"
 	"github.com/e4kit/e4kit/ext4fs/indirect"
@@ -21,14 +23,7 @@ func (f *FS) openJournal() error {
 	if err != nil {
 		return err
 	}
-	rec, err := journal.Load(f.opts.Context, log, journal.Options{
-		BlockSize: f.super.BlockSize(),
-		// Not the superblock's count: a file system that was being grown may
-		// have logged blocks past its old end.
-		FSBlocks:        uint64(f.base.Size()) / uint64(f.super.BlockSize()),
-		NeedsRecovery:   true,
-		IgnoreChecksums: f.opts.IgnoreChecksums,
-	})
+	rec, err := journal.Load(f.opts.Context, log, f.loadOptions())
 	if err != nil {
 		return fmt.Errorf("replay journal: %w", err)
 	}
@@ -50,6 +45,17 @@ func (f *FS) openJournal() error {
 	return nil
 }
 
+func (f *FS) loadOptions() journal.Options {
+	return journal.Options{
+		BlockSize: f.super.BlockSize(),
+		// Not the superblock's count: a file system that was being grown may
+		// have logged blocks past its old end.
+		FSBlocks:        uint64(f.base.Size()) / uint64(f.super.BlockSize()),
+		NeedsRecovery:   f.super.Features.Incompat.Has(disk.IncompatRecover),
+		IgnoreChecksums: f.opts.IgnoreChecksums,
+	}
+}
+
 // Journal opens the journal as it lies there, to look at: the one inside the
 // file system, or Options.Journal. Without a journal it returns nil and no
 // error.
@@ -57,19 +63,78 @@ func (f *FS) Journal() (journal.Log, error) {
 	if !f.super.Features.Compat.Has(disk.CompatHasJournal) {
 		return nil, nil
 	}
-	bs := f.super.BlockSize()
-	if f.super.JournalInode == 0 && f.super.JournalUUID != [16]byte{} {
+	if f.hasExternalJournal() {
 		if f.opts.Journal == nil {
-			return nil, fmt.Errorf("external journal %s: %w", disk.UUIDString(f.super.JournalUUID), ErrNoJournal)
+			return nil, f.noJournal()
 		}
-		return journal.OpenExternal(f.opts.Journal, journal.ExternalOptions{
-			BlockSize: bs, JournalUUID: f.super.JournalUUID, FSUUID: f.super.UUID,
-			IgnoreChecksums: f.opts.IgnoreChecksums,
-		})
+		return journal.OpenExternal(f.opts.Journal, f.externalOptions())
 	}
-	log, err := f.internalJournal()
+	runs, err := f.journalRuns()
+	if err != nil {
+		return nil, err
+	}
+	return journal.NewInternal(f.base, f.super.BlockSize(), runs)
+}
+
+// writeLog opens the journal to be written; nil and no error without one.
+func (f *FS) writeLog() (*journal.WriteLog, error) {
+	if !f.super.Features.Compat.Has(disk.CompatHasJournal) {
+		return nil, nil
+	}
+	if f.hasExternalJournal() {
+		w, ok := device.AsWriter(f.opts.Journal)
+		if !ok {
+			return nil, f.noJournal()
+		}
+		return journal.OpenExternalWriter(w, f.externalOptions())
+	}
+	runs, err := f.journalRuns()
+	if err != nil {
+		return nil, err
+	}
+	w, ok := device.AsWriter(f.base)
+	if !ok {
+		return nil, ErrReadOnly
+	}
+	return journal.NewInternalWriter(w, f.super.BlockSize(), runs)
+}
+
+func (f *FS) hasExternalJournal() bool {
+	return f.super.JournalInode == 0 && f.super.JournalUUID != [16]byte{}
+}
+
+func (f *FS) noJournal() error {
+	return fmt.Errorf("external journal %s: %w", disk.UUIDString(f.super.JournalUUID), ErrNoJournal)
+}
+
+func (f *FS) externalOptions() journal.ExternalOptions {
+	return journal.ExternalOptions{
+		BlockSize: f.super.BlockSize(), JournalUUID: f.super.JournalUUID, FSUUID: f.super.UUID,
+		IgnoreChecksums: f.opts.IgnoreChecksums,
+	}
+}
+
+// journalZones are the blocks of an internal journal.
+func (f *FS) journalZones() ([]alloc.Run, error) {
+	if !f.super.Features.Compat.Has(disk.CompatHasJournal) || f.hasExternalJournal() {
+		return nil, nil
+	}
+	runs, err := f.journalRuns()
+	if err != nil {
+		return nil, err
+	}
+	var zones []alloc.Run
+	for _, r := range runs {
+		zones = append(zones, alloc.Run{Start: r.Physical, Len: uint64(r.Len)})
+	}
+	return zones, nil
+}
+
+// journalRuns is where an internal journal lies.
+func (f *FS) journalRuns() ([]journal.Run, error) {
+	runs, err := f.internalJournal()
 	if err == nil {
-		return log, nil
+		return runs, nil
 	}
 	// The superblock keeps a copy of the journal inode's block map.
 	backup, berr := f.backupJournal()
@@ -80,14 +145,14 @@ func (f *FS) Journal() (journal.Log, error) {
 }
 
 // internalJournal reads the block map of the journal inode.
-func (f *FS) internalJournal() (journal.Log, error) {
+func (f *FS) internalJournal() ([]journal.Run, error) {
 	i, err := f.Inode(f.super.JournalInode)
 	if err != nil {
 		return nil, err
 	}
-	if !i.IsRegular() || i.raw.Links() == 0 {
+	if !i.IsRegular() || i.record().Links() == 0 {
 		return nil, &CorruptError{What: "journal inode", Inode: i.num,
-			Detail: fmt.Sprintf("mode 0%o, %d links", i.raw.Mode(), i.raw.Links())}
+			Detail: fmt.Sprintf("mode 0%o, %d links", i.record().Mode(), i.record().Links())}
 	}
 	m, err := i.Map()
 	if err != nil {
@@ -97,7 +162,7 @@ func (f *FS) internalJournal() (journal.Log, error) {
 }
 
 // backupJournal reads the copy of the map in the superblock.
-func (f *FS) backupJournal() (journal.Log, error) {
+func (f *FS) backupJournal() ([]journal.Run, error) {
 	s := &f.super
 	if s.JournalBackupType != 1 {
 		return nil, ErrNoJournal
@@ -122,8 +187,8 @@ func (f *FS) backupJournal() (journal.Log, error) {
 	return f.mappedJournal(m, int64(s.JournalBlocks[15])<<32|int64(s.JournalBlocks[16]))
 }
 
-// mappedJournal is the log of size bytes that lies where m says.
-func (f *FS) mappedJournal(m extent.Map, size int64) (journal.Log, error) {
+// mappedJournal is where the log of size bytes lies that m maps.
+func (f *FS) mappedJournal(m extent.Map, size int64) ([]journal.Run, error) {
 	blocks := uint64(size) >> f.blockShift()
 	var runs []journal.Run
 	for e, err := range m.From(0) {
@@ -136,5 +201,5 @@ func (f *FS) mappedJournal(m extent.Map, size int64) (journal.Log, error) {
 		n := uint32(min(uint64(e.Len), blocks-uint64(e.Logical)))
 		runs = append(runs, journal.Run{Logical: e.Logical, Physical: e.Physical, Len: n})
 	}
-	return journal.NewInternal(f.base, f.super.BlockSize(), runs)
+	return runs, nil
 }

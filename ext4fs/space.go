@@ -21,7 +21,11 @@ type Space struct {
 func (f *FS) Space() (Space, error) {
 	s := &f.super
 	sp := Space{BlockSize: s.BlockSize(), Inodes: uint64(s.InodesCount)}
-	for g := disk.GroupNum(0); g < s.Groups(); g++ {
+	if f.live != nil {
+		n := f.live.alloc.Counts()
+		sp.Free, sp.InodesFree = n.FreeBlocks, n.FreeInodes
+	}
+	for g := disk.GroupNum(0); g < s.Groups() && f.live == nil; g++ {
 		if g%1024 == 0 && f.opts.Context.Err() != nil {
 			return sp, f.opts.Context.Err()
 		}

@@ -16,6 +16,11 @@ func (i *Inode) Readlink() (string, error) {
 	if !i.IsSymlink() {
 		return "", ErrNotLink
 	}
+	i.lockRead()
+	defer i.unlockRead()
+	if i.node != nil && i.deleted {
+		return "", ErrNotExist
+	}
 	size := i.Size()
 	if size <= 0 || size > int64(i.fs.BlockSize()) {
 		return "", &CorruptError{What: "symbolic link", Inode: i.num, Detail: fmt.Sprintf("size %d", size)}

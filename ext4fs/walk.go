@@ -164,7 +164,7 @@ func (f *FS) groupInodes(g disk.GroupNum, yield func(*Inode, error) bool) bool {
 			continue
 		}
 		i, err := f.Inode(first + disk.InodeNum(n))
-		if err == nil && i.raw.Links() == 0 {
+		if err == nil && i.record().Links() == 0 {
 			continue
 		}
 		if !yield(i, err) {

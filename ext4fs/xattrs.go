@@ -20,7 +20,9 @@ type Xattr struct {
 // POSIX ACLs in their system call form, without the internal ones (inline
 // data, encryption contexts).
 func (i *Inode) Xattrs() ([]Xattr, error) {
-	raw, err := i.RawXattrs()
+	i.lockRead()
+	defer i.unlockRead()
+	raw, err := i.rawXattrs()
 	var list []Xattr
 	for _, a := range raw {
 		if a.Hidden() {
@@ -40,6 +42,8 @@ func (i *Inode) Xattrs() ([]Xattr, error) {
 // It gives ErrNoAttr where there is none of that name; internal attributes may
 // be asked for too.
 func (i *Inode) Xattr(name string) ([]byte, error) {
+	i.lockRead()
+	defer i.unlockRead()
 	for _, set := range []func() (xattr.Set, error){i.inodeXattrs, i.blockXattrs} {
 		s, err := set()
 		if err != nil {
@@ -56,6 +60,12 @@ func (i *Inode) Xattr(name string) ([]byte, error) {
 // first. Value is nil where an inode of its own holds it; XattrValue reads it.
 // With an error it returns what could be read before it.
 func (i *Inode) RawXattrs() ([]xattr.Attr, error) {
+	i.lockRead()
+	defer i.unlockRead()
+	return i.rawXattrs()
+}
+
+func (i *Inode) rawXattrs() ([]xattr.Attr, error) {
 	in, err := i.inodeXattrs()
 	if err != nil {
 		return nil, err
@@ -69,24 +79,18 @@ func (i *Inode) RawXattrs() ([]xattr.Attr, error) {
 }
 
 func (i *Inode) xattrOwner() xattr.Owner {
-	return xattr.Owner{Inode: i.num, Generation: i.raw.Generation(), Seed: i.fs.seed, Verify: i.fs.verify()}
+	return xattr.Owner{Inode: i.num, Generation: i.record().Generation(), Seed: i.fs.seed, Verify: i.fs.verify()}
 }
 
-func (i *Inode) inodeXattrs() (xattr.Set, error) { return xattr.ParseInode(i.raw, i.xattrOwner()) }
+func (i *Inode) inodeXattrs() (xattr.Set, error) { return xattr.ParseInode(i.record(), i.xattrOwner()) }
 
 func (i *Inode) blockXattrs() (xattr.Set, error) {
 	n := i.FileACL()
 	if n == 0 {
 		return xattr.Set{}, nil
 	}
-	if uint64(n) <= uint64(i.fs.super.FirstDataBlock) {
-		return xattr.Set{}, &CorruptError{What: "attribute block", Inode: i.num, Block: n, Detail: "it is the superblock's"}
-	}
-	buf, err := i.fs.cache.Get(n)
-	if err != nil {
-		return xattr.Set{}, fmt.Errorf("attributes of inode %d: %w", i.num, err)
-	}
-	return xattr.ParseBlock(n, buf.Data(), i.xattrOwner())
+	_, set, err := i.attrBlock(n)
+	return set, err
 }
 
 // xattrValue is XattrValue with ACLs in the system call form.
@@ -127,10 +131,13 @@ func (i *Inode) XattrValue(a *xattr.Attr) ([]byte, error) {
 	if i.fs.opts.IgnoreChecksums {
 		return value, nil
 	}
-	hash, _, parent := v.raw.RawTimes()
+	hash, _, parent := v.record().RawTimes()
 	err = a.VerifyValue(i.xattrOwner(), xattr.ValueInode{
-		Hash: hash, Parent: disk.InodeNum(parent), Generation: v.raw.Generation(),
+		Hash: hash, Parent: disk.InodeNum(parent), Generation: v.record().Generation(),
 	}, value)
+	if err == nil && i.fs.live != nil {
+		i.fs.live.shared.values.Add(hash, uint64(v.num)) // others may share it
+	}
 	return value, err
 }
 
@@ -159,7 +166,7 @@ func (i *Inode) inlineData() ([]byte, error) {
 		return nil, err
 	}
 	data := make([]byte, 0, disk.InodeBlockSize+len(rest))
-	data = append(append(data, i.raw.Block()...), rest...)
+	data = append(append(data, i.record().Block()...), rest...)
 	if i.Size() > int64(len(data)) {
 		return nil, &CorruptError{What: "inline data", Inode: i.num,
 			Detail: fmt.Sprintf("size %d, but only %d bytes are there", i.Size(), len(data))}

@@ -1,0 +1,137 @@
+package ext4fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/e4kit/e4kit/ext4fs/alloc"
+	"github.com/e4kit/e4kit/ext4fs/cache"
+	"github.com/e4kit/e4kit/ext4fs/device"
+	"github.com/e4kit/e4kit/ext4fs/disk"
+	"github.com/e4kit/e4kit/ext4fs/journal"
+)
+
+// live is what a file system open for writing has besides.
+//
+// Order of locks, top to bottom: rename, directories, files (see node), then a
+// handle of the journal, then mapMu of an inode, shared, quota, the groups of
+// alloc, orphans, super, and what cache and journal lock inside.
+type live struct {
+	dev     device.Writer
+	journal *journal.Journal
+	alloc   *alloc.Allocator
+	nodes   nodes
+	data    DataMode
+	tables  []disk.BlockNum // of inodes, by group; they never move
+
+	rename  sync.Mutex // held while a directory gets another parent
+	orphans orphans
+	super   superState
+	quota   *quotas // nil without the feature
+	shared  sharedXattrs
+	mmp     *MMPKeeper // nil without the feature
+
+	recovered RecoverReport
+	wasValid  bool         // the image was clean before
+	batches   atomic.Int64 // open ones
+	closed    atomic.Bool
+}
+
+// txn is the part of one operation in a transaction.
+type txn = journal.Handle
+
+// begin starts an operation that adds at most credits blocks to the running
+// transaction. The caller must not have begun another one.
+func (f *FS) begin(credits int) (*txn, error) {
+	if f.live == nil || f.live.closed.Load() {
+		return nil, ErrReadOnly
+	}
+	h, err := f.live.journal.Begin(f.opts.Context, credits)
+	if err != nil {
+		return nil, f.liveError(err)
+	}
+	return h, nil
+}
+
+// end ends what begin started. An err of the operation goes first; one about
+// the image is noted in the superblock.
+func (f *FS) end(h *txn, err error) error {
+	if e := h.End(); e != nil && err == nil {
+		err = f.liveError(e)
+	}
+	if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrChecksum) {
+		f.noteError(err)
+	}
+	return err
+}
+
+// liveError tells a caller of a journal that was aborted that the file system
+// is read-only now, and why.
+func (f *FS) liveError(err error) error {
+	if errors.Is(err, journal.ErrAborted) {
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
+	return err
+}
+
+// abort makes the file system read-only: an operation failed half way, and
+// what it has done must not become durable.
+func (f *FS) abort(err error) error {
+	f.live.journal.Abort(err)
+	return f.liveError(fmt.Errorf("%w: %w", journal.ErrAborted, err))
+}
+
+// withSpace runs op again after a commit where it failed for want of blocks
+// while some that were freed wait for that commit.
+func (f *FS) withSpace(op func() error) error {
+	err := op()
+	for range 3 {
+		if !errors.Is(err, syscall.ENOSPC) || !f.live.alloc.Pending() || f.batched() {
+			break
+		}
+		if e := f.live.journal.Sync(f.opts.Context); e != nil {
+			return f.liveError(e)
+		}
+		err = op()
+	}
+	return err
+}
+
+// now is the time for time stamps.
+func (f *FS) now() time.Time { return f.opts.Clock() }
+
+// Sync makes all changes durable.
+func (f *FS) Sync(ctx context.Context) error {
+	if f.live == nil {
+		return nil
+	}
+	return f.liveError(f.live.journal.Sync(ctx))
+}
+
+// Fsync makes the inode's changes durable, with dataOnly only those that
+// reading its content back needs.
+func (i *Inode) Fsync(ctx context.Context, dataOnly bool) error {
+	if i.node == nil {
+		return nil
+	}
+	tid := i.tid.Load()
+	if dataOnly {
+		tid = i.dataTID.Load()
+	}
+	if tid == 0 {
+		return i.fs.liveError(i.fs.live.journal.Flush(ctx))
+	}
+	return i.fs.liveError(i.fs.live.journal.Commit(ctx, tid))
+}
+
+// Writable reports whether the file system is open for writing.
+func (f *FS) Writable() bool {
+	return f.live != nil && !f.live.closed.Load() && f.live.journal.Err() == nil
+}
+
+var _ cache.Tx = (*txn)(nil)

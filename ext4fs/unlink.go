@@ -1,0 +1,294 @@
+package ext4fs
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/e4kit/e4kit/ext4fs/alloc"
+	"github.com/e4kit/e4kit/ext4fs/disk"
+)
+
+// Unlink takes away a name of something that is no directory. With its last
+// name an inode goes too, at once or when it is released; see Hold.
+func (d *Inode) Unlink(name string) error {
+	if err := d.fs.mayChange(); err != nil {
+		return err
+	}
+	if isDotName(name) {
+		return ErrIsDir
+	}
+	return d.drop(name, false)
+}
+
+// Rmdir takes away an empty directory.
+func (d *Inode) Rmdir(name string) error {
+	if err := d.fs.mayChange(); err != nil {
+		return err
+	}
+	switch name {
+	case ".":
+		return ErrInvalid
+	case "..":
+		return ErrNotEmpty
+	}
+	return d.drop(name, true)
+}
+
+// drop is Unlink or Rmdir.
+func (d *Inode) drop(name string, dir bool) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	var i *Inode
+	err := d.fs.withSpace(func() (err error) {
+		i, err = d.dropName(name, dir)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.fs.syncDir(d); err != nil {
+		return err
+	}
+	return i.reap()
+}
+
+// dropName removes the name in one transaction and returns what had it.
+func (d *Inode) dropName(name string, dir bool) (*Inode, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	o, err := d.openDir()
+	if err != nil {
+		return nil, err
+	}
+	i, err := o.child(name)
+	if err != nil {
+		return nil, err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if err := o.mayRemove(i); err != nil {
+		return nil, err
+	}
+	switch {
+	case dir && !i.IsDir():
+		return nil, ErrNotDir
+	case !dir && i.IsDir():
+		return nil, ErrIsDir
+	case dir && i.num == disk.RootInode:
+		return nil, ErrBusy
+	case dir:
+		if err := i.mustBeEmpty(); err != nil {
+			return nil, err
+		}
+	}
+	return i, o.removeInode(name, i, dir)
+}
+
+// mustBeEmpty checks that the directory has no names but "." and "..". Its
+// caller holds mu.
+func (i *Inode) mustBeEmpty() error {
+	o, err := i.openDir()
+	if err != nil {
+		return err
+	}
+	empty, err := o.c.Empty()
+	if err == nil && !empty {
+		err = ErrNotEmpty
+	}
+	return err
+}
+
+// removeInode removes a name, and the inode with its last one.
+func (o *dirOp) removeInode(name string, i *Inode, dir bool) (err error) {
+	f := o.i.fs
+	h, err := f.begin(o.c.RemoveCredits() + orphanCredits + 2 + alloc.FreeInodeCredits + f.quotaCredits())
+	if err != nil {
+		return err
+	}
+	defer func() { err = f.end(h, err) }()
+	o.begun(h)
+	if err := o.remove(name, i); err != nil {
+		return err
+	}
+	links, now := 0, f.now()
+	if dir {
+		links = -1
+	}
+	if err := o.touch(now, links); err != nil {
+		return f.abort(err)
+	}
+	if i.endsNow() {
+		err = i.freeIn(h)
+	} else {
+		err = i.unlinked(h)
+	}
+	if err != nil {
+		return f.abort(err)
+	}
+	return nil
+}
+
+// endsNow reports whether the inode, which loses its last name, has nothing to
+// be freed but itself, so that it need not become an orphan first. The caller
+// holds mu.
+func (i *Inode) endsNow() bool {
+	r := i.record()
+	return (r.Links() <= 1 || i.IsDir()) && i.holds.Load() == 0 && i.orphan.kind == orphanNone &&
+		i.Sectors() == 0 && i.FileACL() == 0
+}
+
+// unlinked counts one name less. Without any, the inode is an orphan; a
+// directory has just one. The caller holds mu.
+func (i *Inode) unlinked(h *txn) error {
+	now := i.fs.now()
+	err := i.update(h, func(r disk.Inode) {
+		if r.Mode()&disk.ModeType == disk.ModeDir {
+			r.SetLinks(0)
+			r.SetSize(0)
+		} else {
+			dropLink(r)
+		}
+		r.SetCtime(now)
+		bump(r)
+	})
+	if err != nil || i.record().Links() > 0 {
+		return err
+	}
+	return i.fs.orphanAdd(h, i)
+}
+
+// Release ends what Hold began. The last one deletes an inode that has no
+// names any more.
+func (i *Inode) Release() error {
+	if i.node == nil {
+		return nil
+	}
+	if i.holds.Add(-1) > 0 {
+		return nil
+	}
+	if i.record().Links() > 0 {
+		i.fs.live.alloc.Release(i.num) // what was kept for the file to grow
+		return nil
+	}
+	return i.reap()
+}
+
+// reap deletes the inode if it has no names and nobody holds it. A nil inode
+// is none.
+func (i *Inode) reap() error {
+	if i == nil || i.record().Links() > 0 || i.holds.Load() > 0 || i.fs.live.closed.Load() {
+		return nil
+	}
+	if err := i.delete(); err != nil {
+		return fmt.Errorf("inode %d has no name any more, but cannot be freed now: %w", i.num, err)
+	}
+	return nil
+}
+
+// Acquire is Hold for an inode that was looked up and not held so far: false
+// says that it was deleted in the meantime, and is not held.
+func (i *Inode) Acquire() bool {
+	if i.node == nil {
+		return true
+	}
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	if i.deleted {
+		return false
+	}
+	i.holds.Add(1)
+	return true
+}
+
+// delete frees an inode without names: its content in as many transactions as
+// that takes, the rest in one. Until then it is an orphan. It does nothing if
+// the inode has a name or a holder, or was deleted.
+func (i *Inode) delete() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.deleted || i.record().Links() > 0 || i.holds.Load() > 0 {
+		return nil
+	}
+	return i.deleteLocked()
+}
+
+// deleteLocked is delete, whoever holds the inode. The caller holds mu.
+func (i *Inode) deleteLocked() error {
+	if i.hasBlocks() {
+		if err := i.truncateLocked(0); err != nil {
+			return err
+		}
+	}
+	if err := i.shedValues(); err != nil {
+		return err
+	}
+	if err := i.free(); err != nil {
+		return err
+	}
+	i.fs.reapValues()
+	return nil
+}
+
+// free gives back an inode without content.
+func (i *Inode) free() (err error) {
+	f := i.fs
+	h, err := f.begin(alloc.FreeInodeCredits + 1 + orphanCredits + i.dropCredits() + f.quotaCredits())
+	if err != nil {
+		return err
+	}
+	defer func() { err = f.end(h, err) }()
+	if err := i.dropXattrs(h); err != nil {
+		return err
+	}
+	// What dropXattrs did is complete in itself; from here on all or nothing.
+	if err := i.freeIn(h); err != nil {
+		return f.abort(err)
+	}
+	return nil
+}
+
+func (i *Inode) freeIn(h *txn) error {
+	f, dir := i.fs, i.IsDir()
+	if err := i.charge(h, 0, -1); err != nil {
+		return err
+	}
+	if err := f.orphanDel(h, i); err != nil {
+		return err
+	}
+	now := f.now()
+	err := i.update(h, func(r disk.Inode) {
+		r.SetDeletionTime(uint32(now.Unix()))
+		r.SetLinks(0)
+		r.SetSize(0)
+		bump(r)
+	})
+	if err != nil {
+		return err
+	}
+	if err := f.live.alloc.FreeInode(h, i.num, dir); err != nil {
+		return err
+	}
+	i.deleted = true
+	f.live.alloc.Release(i.num)
+	f.live.nodes.remove(i)
+	return nil
+}
+
+// dropOrphans deletes all inodes without names, whoever holds them: Close
+// leaves none behind.
+func (f *FS) dropOrphans() error {
+	var all []error
+	for _, i := range f.live.orphans.list() {
+		i.mu.Lock()
+		var err error
+		if !i.deleted && i.record().Links() == 0 {
+			err = i.deleteLocked()
+		}
+		i.mu.Unlock()
+		if err != nil {
+			all = append(all, fmt.Errorf("orphan inode %d: %w", i.num, err))
+		}
+	}
+	return errors.Join(all...)
+}
