@@ -31,6 +31,7 @@ func TestCrash_fastCommits(t *testing.T) {
 		if compareCrash(t, c).fast {
 			fast++
 		}
+		recoverCrash(t, c)
 		if err := os.Remove(c.Path); err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@ var (
 
 // TestCrash_viewEqualsTheKernelsRecovery catches images at random moments
 // under a writing load and compares what is read without touching them with
-// the tree that the kernel has after its own recovery.
+// the tree that the kernel has after its own recovery, then recovers them.
 func TestCrash_viewEqualsTheKernelsRecovery(t *testing.T) {
 	testimages.RequireLoop(t)
 	testimages.RequireTool(t, "mke2fs", "e2fsck")
@@ -37,6 +37,7 @@ func TestCrash_viewEqualsTheKernelsRecovery(t *testing.T) {
 			t.Fatal(err)
 		}
 		rec := compareCrash(t, c)
+		recoverCrash(t, c)
 		if rec.replayed {
 			replayed++
 		}
