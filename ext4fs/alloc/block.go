@@ -3,7 +3,6 @@ package alloc
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 
 	"github.com/e4kit/e4kit/ext4fs/cache"
 	"github.com/e4kit/e4kit/ext4fs/disk"
@@ -264,12 +263,4 @@ func (a *Allocator) findIn(g *group, q *ask, n uint32) (uint32, bool) {
 		}
 	}
 	return g.idx.find(0, n)
-}
-
-// pow2 is the least power of two that is not below n.
-func pow2(n uint64) uint64 {
-	if n <= 1 {
-		return 1
-	}
-	return 1 << bits.Len64(n-1)
 }

@@ -513,7 +513,7 @@ var _ cache.Tx = (*world)(nil)
 
 // Indexes that are dropped and built again change nothing.
 func TestAllocator_fewIndexes(t *testing.T) {
-	w := newWorld(t, mkfs(t, 40<<20, "-b", "1024", "-g", "1024"), nil)
+	w := newWorld(t, mkfs(t, 160<<20, "-b", "1024", "-g", "1024"), nil)
 	w.a.loaded.limit = 3
 	m := newModel(w, 6)
 	m.run(steps())

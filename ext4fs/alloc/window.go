@@ -149,32 +149,22 @@ func (a *Allocator) giveBack(w window) {
 
 // Sizes in bytes, as Linux has them.
 const (
-	smallFile  = 64 << 10 // up to here small files are packed together
+	smallFile  = 64 << 10 // below that files are packed together
 	smallChunk = 2 << 20  // what is set aside for them
+	minAhead   = 8 << 20  // what is set aside for a file that outgrows these
+	maxAhead   = 64 << 20
 )
 
 // plan says up to which byte of a file something is set aside when it is
-// written up to end: powers of two up to 1 MiB, then pieces of 2, 4 and 8 MiB.
+// written up to end, and will have size bytes (0: nobody knows): all of it, or
+// as much again as it has. What Linux learns by delaying the allocation must
+// come from this, so it asks for more than Linux; bounded says what it gets, and
+// what is left over at the end is given back.
 func plan(end, size int64) int64 {
-	if size > end { // the caller knows how large it will be
-		return min(size, nextStop(end, size))
+	if size > end {
+		return min(size, end+maxAhead)
 	}
-	return nextStop(end, end)
-}
-
-func nextStop(end, size int64) int64 {
-	var piece int64
-	switch {
-	case size < 1<<20:
-		return max(int64(pow2(uint64(size)+1)), 16<<10)
-	case size <= 4<<20:
-		piece = 2 << 20
-	case size <= 8<<20:
-		piece = 4 << 20
-	default:
-		piece = 8 << 20
-	}
-	return (end/piece + 1) * piece
+	return end + min(max(end, minAhead), maxAhead)
 }
 
 // forFile takes clusters for a file's data: what is set aside for it, or else
@@ -184,7 +174,7 @@ func (a *Allocator) forFile(tx cache.Tx, r *Request, q ask) (*group, uint32, uin
 	end := (int64(r.Logical) + int64(r.Len)) * bs
 	logical := uint64(r.Logical) / uint64(a.ratio)
 	// A file that has outgrown the small ones, or has something set aside.
-	w := a.owner(uint64(r.Inode), max(end, r.Size) > smallFile)
+	w := a.owner(uint64(r.Inode), max(end, r.Size) >= smallFile)
 	if w != nil {
 		defer w.mu.Unlock()
 		if g, c, n, err := a.fromWindow(tx, w, logical, &q); g != nil || err != nil {
