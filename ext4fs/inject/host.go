@@ -1,0 +1,213 @@
+package inject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"github.com/e4kit/e4kit/ext4fs"
+	"github.com/e4kit/e4kit/ext4fs/disk"
+)
+
+// hostWalk walks a tree of the host.
+type hostWalk struct {
+	*walker
+	chain []fs.FileInfo // directories above, for Follow
+}
+
+// host emits a file or tree of the host.
+func (w *walker) host(path string, follow bool, to Place) error {
+	v := &hostWalk{walker: w}
+	stat := os.Lstat
+	if follow || w.o.Follow {
+		stat = os.Stat
+	}
+	info, err := stat(path)
+	if err != nil {
+		return w.emit(&item{place: to, path: path, err: bare(err)})
+	}
+	it := v.item(path, info)
+	it.place = to
+	return v.visit(it, info, 0)
+}
+
+// bare drops the name from an error, which is told beside it.
+func bare(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+func (v *hostWalk) visit(it *item, info fs.FileInfo, depth int) error {
+	if !info.IsDir() {
+		return v.emit(it)
+	}
+	if depth >= maxDepth {
+		it.err = fmt.Errorf("more than %d directories deep", maxDepth)
+	}
+	if v.o.Follow {
+		for _, above := range v.chain {
+			if os.SameFile(above, info) {
+				it.err = ErrLoop
+			}
+		}
+	}
+	enter := it.err == nil // what is emitted is not ours any more
+	if err := v.emit(it); err != nil || !enter {
+		return err
+	}
+	v.chain = append(v.chain, info)
+	defer func() { v.chain = v.chain[:len(v.chain)-1] }()
+	list, listErr := os.ReadDir(it.path) // sorted by name
+	for _, e := range list {
+		if err := v.entry(it, e, depth+1); err != nil {
+			return err
+		}
+	}
+	if listErr != nil {
+		if err := v.emit(&item{up: it, path: it.path, err: bare(listErr)}); err != nil {
+			return err
+		}
+	}
+	return v.end(it)
+}
+
+func (v *hostWalk) entry(up *item, e fs.DirEntry, depth int) error {
+	path := filepath.Join(up.path, e.Name())
+	var info fs.FileInfo
+	var err error
+	if v.o.Follow {
+		info, err = os.Stat(path)
+	} else {
+		info, err = e.Info()
+	}
+	if err != nil {
+		return v.emit(&item{up: up, name: e.Name(), path: path, err: bare(err)})
+	}
+	it := v.item(path, info)
+	it.up, it.name = up, e.Name()
+	return v.visit(it, info, depth)
+}
+
+// item describes a host file. What takes reading comes later.
+func (v *hostWalk) item(path string, info fs.FileInfo) *item {
+	it := &item{path: path, mode: disk.ModeFromFileMode(info.Mode()), mtime: info.ModTime(), atime: info.ModTime(), size: info.Size()}
+	v.system(it, info)
+	if info.Mode().IsRegular() && v.leaves(info) {
+		it.err = ErrSelf
+		return it
+	}
+	it.load = func(it *item) { it.err = v.load(it, info) }
+	return it
+}
+
+// load reads what is small.
+func (v *hostWalk) load(it *item, info fs.FileInfo) (err error) {
+	if it.err != nil {
+		return it.err
+	}
+	if v.o.Xattrs || v.o.ACLs {
+		it.xattrs, err = hostXattrs(it.path, v.o)
+		if err != nil {
+			it.warned = append(it.warned, err)
+		}
+	}
+	switch it.kind() {
+	case disk.ModeSymlink:
+		it.target, err = os.Readlink(it.path)
+		return bare(err)
+	case disk.ModeRegular:
+		b := &hostBody{path: it.path, info: info}
+		it.body = b
+		if it.size <= smallFile && (v.o.Sparse != SparseKeep || !mayHaveHoles(info)) && v.o.Sparse != SparseAlways {
+			it.data, _, err = b.bytes(smallFile)
+			if err != nil {
+				return err
+			}
+			it.size, it.body = int64(len(it.data)), nil
+		}
+	}
+	return nil
+}
+
+// hostBody is the content of a host file.
+type hostBody struct {
+	path string
+	info fs.FileInfo
+}
+
+// open opens the file that was seen.
+func (b *hostBody) open() (*os.File, int64, error) {
+	f, err := openHost(b.path)
+	if err != nil {
+		return nil, 0, bare(err)
+	}
+	now, err := f.Stat()
+	if err == nil && !os.SameFile(now, b.info) {
+		err = errors.New("was replaced while it was copied")
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, bare(err)
+	}
+	return f, now.Size(), nil
+}
+
+func (b *hostBody) writeTo(ctx context.Context, w *writer, to *ext4fs.Inode) error {
+	f, size, err := b.open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return w.writeSpans(ctx, to, f, size, hostSpans(f, size))
+}
+
+func (b *hostBody) bytes(limit int64) ([]byte, bool, error) {
+	f, size, err := b.open()
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	if size > limit {
+		return nil, false, fmt.Errorf("grew to %d bytes while it was copied", size)
+	}
+	// A byte more tells whether the file grew meanwhile, as in /proc.
+	p := make([]byte, size+1)
+	n, err := io.ReadFull(f, p)
+	switch {
+	case err == io.EOF, err == io.ErrUnexpectedEOF:
+		return p[:n], true, nil
+	case err != nil:
+		return nil, false, bare(err)
+	}
+	rest, err := io.ReadAll(io.LimitReader(f, limit+1))
+	p = append(p, rest...)
+	if err == nil && int64(len(p)) > limit {
+		err = errors.New("grows while it is copied")
+	}
+	return p, err == nil, bare(err)
+}
+
+// hostSpans yields what of a host file is no hole.
+func hostSpans(f *os.File, size int64) iter.Seq2[ext4fs.Span, error] {
+	return func(yield func(ext4fs.Span, error) bool) {
+		for off := int64(0); off < size; {
+			s, ok, err := nextData(f, off, size)
+			if err != nil {
+				yield(ext4fs.Span{}, err)
+				return
+			}
+			if !ok || !yield(s, nil) {
+				return
+			}
+			off = s.Off + s.Len
+		}
+	}
+}
