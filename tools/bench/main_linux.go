@@ -29,6 +29,7 @@ type options struct {
 	list   bool
 	e4kit  string
 	dest   string
+	small  bool
 }
 
 func status() int {
@@ -38,6 +39,7 @@ func status() int {
 	flag.BoolVar(&o.json, "json", false, "print results as JSON, one object per job")
 	flag.BoolVar(&o.list, "list", false, "list the jobs and do nothing")
 	flag.StringVar(&o.e4kit, "e4kit", "", "measure this `program`; by default bin/e4kit is built")
+	flag.BoolVar(&o.small, "small", false, "the jobs that write do so on a small scale, to see that they run")
 	flag.StringVar(&o.dest, "dest", "/dev/shm", "`folder` on a tmpfs for what is copied out")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -68,7 +70,11 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("--only: %w", err)
 	}
 	var chosen []*job
-	for _, j := range jobs() {
+	size := fullScale
+	if o.small {
+		size = smallScale
+	}
+	for _, j := range append(jobs(), writeJobs(size)...) {
 		if only.MatchString(j.name) {
 			chosen = append(chosen, j)
 		}

@@ -40,6 +40,9 @@ type job struct {
 	peer, ours side
 	others     []side // measured too, without a goal
 	prepare    func(b *bench, img string) (aux string, err error)
+	// target, of a job that writes, makes the image p.img anew before every
+	// run; there is no workload then.
+	target func(b *bench, p place) error
 	// same compares the results of the peer and of e4kit in depth, once.
 	same func(peer, ours place) error
 	// want are the facts that the peer gave while warming up.
@@ -68,9 +71,12 @@ func (b *bench) jobs(list []*job) ([]*result, error) {
 
 func (b *bench) job(j *job) (*result, error) {
 	r := newResult(j)
-	img, err := b.image(j.workload)
-	if err != nil {
-		return r, err
+	img := ""
+	var err error
+	if j.target == nil {
+		if img, err = b.image(j.workload); err != nil {
+			return r, err
+		}
 	}
 	aux := ""
 	if j.prepare != nil {
@@ -78,8 +84,10 @@ func (b *bench) job(j *job) (*result, error) {
 			return r, err
 		}
 	}
-	if err := testimages.Warm(img); err != nil {
-		return r, err
+	if img != "" {
+		if err := testimages.Warm(img); err != nil {
+			return r, err
+		}
 	}
 	sides := j.sides()
 	b.say("%s: warm up", j.name)
@@ -148,6 +156,16 @@ func (b *bench) warmUp(j *job, sides []side, img, aux string) error {
 func (b *bench) once(j *job, s side, p place, discard bool) (cost, string, error) {
 	if err := errors.Join(os.RemoveAll(p.dest), os.MkdirAll(p.dest, 0o755)); err != nil {
 		return cost{}, "", err
+	}
+	if j.target != nil {
+		var err error
+		if p.img, err = b.targetOf(s.name); err != nil {
+			return cost{}, "", err
+		}
+		defer os.Remove(p.img)
+		if err := j.target(b, p); err != nil {
+			return cost{}, "", err
+		}
 	}
 	if err := b.settle(p.img); err != nil {
 		return cost{}, "", err

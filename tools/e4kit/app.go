@@ -14,7 +14,8 @@ const programSummary = "an offline toolkit for ext2, ext3 and ext4 images"
 // Categories of the command list.
 const (
 	categoryLook    = "Look around"
-	categoryTake    = "Take out"
+	categoryTake    = "Take out, put in"
+	categoryChange  = "Change"
 	categoryVerify  = "Verify and compare"
 	categoryInside  = "Look inside"
 	categoryProgram = "The program"
@@ -34,6 +35,23 @@ func verbs(e *env) []*cli.Command {
 		readlinkCommand(e),
 		cpCommand(e),
 		tarCommand(e),
+		mkdirCommand(e),
+		rmCommand(e),
+		rmdirCommand(e),
+		mvCommand(e),
+		lnCommand(e),
+		touchCommand(e),
+		chmodCommand(e),
+		chownCommand(e),
+		truncateCommand(e),
+		fallocateCommand(e),
+		mknodCommand(e),
+		chattrCommand(e),
+		setfattrCommand(e),
+		setfaclCommand(e),
+		labelCommand(e),
+		uuidCommand(e),
+		recoverCommand(e),
 		xattrCommand(e),
 		aclCommand(e),
 		hashCommand(e),
@@ -118,7 +136,7 @@ func run(e *env, words []string) int {
 		err = closeErr
 	}
 	if err != nil && e.ctx.Err() != nil && !isPipe(err) {
-		err = interruption{}
+		err = interruption{e.doneSoFar()}
 	}
 	return e.finish(err)
 }

@@ -111,7 +111,27 @@ func (n *normalizer) flag(w string, rest []string) (int, error) {
 		n.args = append(n.args, w)
 		return 0, nil
 	}
+	if n.isOperand(w) {
+		n.args = append(n.args, w)
+		return 0, nil
+	}
 	return n.group(w, rest)
+}
+
+// isOperand reports whether a word with a dash is no flag but what is to be
+// taken away: "chmod -w", "chattr -i".
+func (n *normalizer) isOperand(w string) bool {
+	if n.command == nil {
+		return false
+	}
+	switch n.command.Name {
+	case "chmod":
+		rest := strings.TrimLeft(w[1:], "rwxXst")
+		return len(rest) < len(w)-1 && (rest == "" || strings.IndexByte(",+=-", rest[0]) >= 0)
+	case "chattr":
+		return strings.Trim(w[1:], attrLetterList) == ""
+	}
+	return false
 }
 
 func (n *normalizer) long(w, body string, rest []string) (int, error) {

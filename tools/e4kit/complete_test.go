@@ -16,7 +16,7 @@ func TestComplete(t *testing.T) {
 		words string // separated by blanks; a last "" is written _
 		want  string // candidates, then what the shell does
 	}{
-		{"l", "ls :"},
+		{"l", "ls ln label :"},
 		{"ver", "verity :"},
 		{"help fin", "find :"},
 		{"completion _", "bash zsh fish :"},
@@ -40,7 +40,7 @@ func TestComplete(t *testing.T) {
 		{"ls --partition 1 demo.img:/us", ":nospace"},
 		{"ls -- -", ":files"},
 		{"ls demo.img:<2>/et", "demo.img:<2>/etc/ :nospace"},
-		{"--json l", "ls :"},
+		{"--json l", "ls ln label :"},
 		{"nonsense x", ":files"},
 	} {
 		words := strings.Fields(tt.words)

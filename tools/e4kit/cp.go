@@ -16,30 +16,41 @@ type cpOptions struct {
 	noTargetDir                  bool
 	targetDir                    string
 	verbose                      bool
+	update                       bool
+	owner, chmod                 string
 	engine                       extract.Options
 }
 
 func cpCommand(e *env) *cli.Command {
 	return &cli.Command{
 		Name:      "cp",
-		Usage:     "copy files and trees out of an image",
-		ArgsUsage: "IMAGE:/PATH... DEST",
+		Usage:     "copy files and trees out of images and into them",
+		ArgsUsage: "SOURCE... DEST",
 		Category:  categoryTake,
 		Description: `Copies by the rules of cp(1): into DEST if it is a directory, else as DEST; a
-PATH that ends in "/." means what is in it, and so does the root. "-" as DEST is
-standard output. Holes are kept. -a keeps hard links, permissions and times to
-the nanosecond as well, and for root owners, device nodes, extended attributes
-and ACLs.
+PATH that ends in "/." means what is in it, and so does the root. IMAGE:/PATH is in
+an image, anything else on the host. Out of images, "-" as DEST is standard output;
+into them, "-" as SOURCE is standard input. Holes are kept. -a keeps hard links,
+permissions and times to the nanosecond as well, and for root owners, device
+nodes, extended attributes and ACLs; into an image all of them in any case.
 
 Unlike cp(1), existing files are replaced when the new one is whole, never
-written through, also where a symbolic link stands in the way below DEST. Device
-nodes are made with -a only. No name in an image leads outside DEST.
+written through, also where a symbolic link stands in the way below DEST. So an
+interrupted copy, or one that ran out of space, leaves every file whole, or as it
+was. Device nodes are made with -a only. No name in an image leads outside DEST.
+
+What goes into an image belongs to 0:0 there, unless -a, -p, --preserve or --owner
+say otherwise; a file that replaces one takes over its owner and permissions.
 
 Examples:
   e4kit cp disk.img:/etc/fstab .
   e4kit cp -a disk.img:/ rootfs
   e4kit cp -r disk.img:/etc/. 'disk.img:/usr/share/doc/*' docs/
-  e4kit cp disk.img:/boot/vmlinuz - | file -`,
+  e4kit cp disk.img:/boot/vmlinuz - | file -
+  e4kit cp -a rootfs/. disk.img:/
+  e4kit cp --owner 1000:1000 --chmod go-rwx id_ed25519 disk.img:/home/ada/.ssh/
+  uname -a | e4kit cp - disk.img:/etc/motd
+  e4kit cp -a old.img:/home new.img:/`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "recursive", Aliases: []string{"r", "R"}, Usage: "directories with all that is in them"},
 			&cli.BoolFlag{Name: "archive", Aliases: []string{"a"}, Usage: "as -r --preserve=all, with device nodes"},
@@ -50,6 +61,12 @@ Examples:
 			&cli.BoolFlag{Name: "no-dereference", Aliases: []string{"P"}, Usage: "copy symbolic links themselves (with -r the default)"},
 			&cli.BoolFlag{Name: "H", Usage: "follow symbolic links among the arguments"},
 			&cli.BoolFlag{Name: "no-clobber", Aliases: []string{"n"}, Usage: "leave existing files alone"},
+			&cli.BoolFlag{Name: "update", Aliases: []string{"u"}, Usage: "into images: replace older files only"},
+			&cli.StringFlag{Name: "owner", Usage: "into images: all belongs to `USER:GROUP`, names being the image's"},
+			&cli.StringFlag{Name: "chmod", Usage: "into images: change permissions by `MODE`, as chmod has it"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "into images: change nothing, tell what would be copied"},
+			&cli.BoolFlag{Name: "yes", Usage: "into images: write to a block device too"},
+			&cli.BoolFlag{Name: "discard", Usage: "into images: give freed space back to the file or device"},
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "does nothing: existing files are replaced anyway"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell what is done"},
 			&cli.BoolFlag{Name: "no-target-directory", Aliases: []string{"T"}, Usage: "DEST is the copy itself, also if it is a directory"},
@@ -67,12 +84,12 @@ Examples:
 				if err := wantArgs(c, e, 2, -1); err != nil {
 					return err
 				}
-				return runCp(e, args[:len(args)-1], args[len(args)-1], o)
+				return e.cp(args[:len(args)-1], args[len(args)-1], o)
 			}
 			if err := wantArgs(c, e, 1, -1); err != nil {
 				return err
 			}
-			return runCp(e, args, o.targetDir, o)
+			return e.cp(args, o.targetDir, o)
 		},
 	}
 }
@@ -82,7 +99,9 @@ func cpFlags(e *env, c *cli.Context) (cpOptions, error) {
 		archive: c.Bool("archive"), follow: c.Bool("dereference"), followArgs: c.Bool("H"),
 		noFollow: c.Bool("no-dereference") || c.Bool("d"), noTargetDir: c.Bool("no-target-directory"),
 		targetDir: c.String("target-directory"), verbose: c.Bool("verbose"),
+		update: c.Bool("update"), owner: c.String("owner"), chmod: c.String("chmod"),
 	}
+	e.dry, e.yes, e.discard = c.Bool("dry-run"), c.Bool("yes"), c.Bool("discard")
 	o.recursive = c.Bool("recursive") || o.archive
 	if o.noTargetDir && o.targetDir != "" {
 		return o, e.usagef("-t and -T exclude each other")
@@ -156,6 +175,17 @@ func (o *cpOptions) followsArg() follow {
 		return followLast
 	}
 	return followIf(!o.recursive)
+}
+
+// cp copies out of images, or into one: the destination tells.
+func (e *env) cp(args []string, dest string, o cpOptions) error {
+	if t, err := parseTarget(dest); err == nil && t.given {
+		return e.cpInto(args, dest, o)
+	}
+	if o.update || o.owner != "" || o.chmod != "" || e.dry {
+		return e.usagef("--update, --owner, --chmod and --dry-run are for copies into an image: DEST is IMAGE:/PATH then")
+	}
+	return runCp(e, args, dest, o)
 }
 
 // cpRecord is the summary in JSON.

@@ -31,6 +31,13 @@ type env struct {
 	verb  string
 	flags openFlags
 
+	// Set by the verbs that change images, before they open any.
+	writes  bool // open images for writing
+	dry     bool // change nothing, and say what would be changed
+	yes     bool // block devices may be written to
+	tells   bool // say what is changed
+	discard bool // give freed space back
+
 	mu     sync.Mutex // guards failed, out, progress and stderr
 	failed failures
 	out    *bufio.Writer

@@ -39,9 +39,9 @@ type statusError int
 func (e statusError) Error() string { return "exit status" }
 
 // interruption is the end of a verb by a signal. It matches context.Canceled.
-type interruption struct{}
+type interruption struct{ what string }
 
-func (interruption) Error() string { return "interrupted" }
+func (i interruption) Error() string { return "interrupted" + i.what }
 
 func (interruption) Is(target error) bool { return target == context.Canceled }
 

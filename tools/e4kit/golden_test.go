@@ -37,20 +37,28 @@ type result struct {
 // run runs the program with a fixed clock in UTC.
 func (w world) run(args ...string) result {
 	var stdout, stderr bytes.Buffer
-	e := &env{
-		ctx: w.ctx, stdin: strings.NewReader(w.stdin), stdout: &stdout, stderr: &stderr,
-		getenv: func(name string) string { return w.env[name] },
-		now:    func() time.Time { return time.Date(2026, 12, 24, 18, 0, 0, 0, time.UTC) },
-		local:  time.UTC, outTTY: w.outTTY, errTTY: w.errTTY, columns: w.columns,
+	ctx := w.ctx
+	if ctx == nil {
+		ctx = context.Background()
 	}
-	if e.ctx == nil {
-		e.ctx = context.Background()
-	}
-	if e.columns == 0 {
-		e.columns = 80
+	e := newTestEnv(ctx, strings.NewReader(w.stdin), &stdout, &stderr)
+	e.getenv = func(name string) string { return w.env[name] }
+	e.outTTY, e.errTTY = w.outTTY, w.errTTY
+	if w.columns != 0 {
+		e.columns = w.columns
 	}
 	code := run(e, args)
 	return result{stdout.String(), stderr.String(), code}
+}
+
+// newTestEnv is an env with a fixed clock in UTC.
+func newTestEnv(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) *env {
+	return &env{
+		ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr,
+		getenv: func(string) string { return "" },
+		now:    func() time.Time { return time.Date(2026, 12, 24, 18, 0, 0, 0, time.UTC) },
+		local:  time.UTC, columns: 80,
+	}
 }
 
 // e4kit runs the program.

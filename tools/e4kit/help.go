@@ -81,7 +81,9 @@ const programUsage = `Usage: e4kit COMMAND [FLAGS] ARGUMENTS
 
 const programNotes = `IMAGE may be a raw image, a block device, a disk with partitions, or (for
 reading) a .gz, .zst, .xz or Android sparse image. An image whose journal waits
-for recovery is shown as it would be after recovery; it is never written.
+for recovery is shown as it would be after recovery. Only the commands that change
+images write to them: through the journal, so that an image is consistent at every
+moment, whatever happens.
 
 Exit status: 0 done, 1 failed, 2 usage, 3 partly done, 4 image corrupt,
 5 unsupported feature, 130 interrupted.

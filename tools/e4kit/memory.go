@@ -5,11 +5,19 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
 )
 
 // memoryGoal is the memory to get along with: the metadata cache, 64 MiB when
 // it is full, and some for the work at hand.
 const memoryGoal = 80 << 20
+
+// writeGoal is that of commands that change an image: the blocks of up to three
+// transactions are held besides, each in two versions while it is committed.
+const writeGoal = 256 << 20
+
+// goal is the one that counts now.
+var goal atomic.Int64
 
 // boundMemory lets the collector run more often near memoryGoal rather than
 // let the heap grow to twice what is in use, which is Go's rule otherwise.
@@ -20,8 +28,16 @@ func boundMemory() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return // the user's word counts
 	}
+	goal.Store(memoryGoal)
 	debug.SetMemoryLimit(memoryGoal)
 	followHeap(memoryGoal)
+}
+
+// boundWriting moves the bound to writeGoal.
+func boundWriting() {
+	if goal.CompareAndSwap(memoryGoal, writeGoal) {
+		debug.SetMemoryLimit(writeGoal)
+	}
 }
 
 // followHeap sets the limit anew after each collection, of which a finalizer
@@ -29,7 +45,7 @@ func boundMemory() {
 func followHeap(limit int64) {
 	sign := new([64]byte)
 	runtime.SetFinalizer(sign, func(*[64]byte) {
-		next := max(memoryGoal, roomFor(liveHeap()))
+		next := max(goal.Load(), roomFor(liveHeap()))
 		// A change stops all goroutines for a moment: small ones do not count.
 		if next > limit || next < limit-limit/8 {
 			limit = next

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/e4kit/e4kit/ext4fs"
 	"github.com/e4kit/e4kit/ext4fs/device"
@@ -13,7 +14,8 @@ import (
 type image struct {
 	name   string
 	fs     *ext4fs.FS
-	owners *owners // once they are wanted
+	info   fs.FileInfo // of the image file; nil where the host gives none
+	owners *owners     // once they are wanted
 }
 
 // images keeps what a verb has opened: several arguments may name files in
@@ -28,8 +30,9 @@ func (e *env) open(name string) (*image, error) {
 	if e.images == nil {
 		e.images = &images{}
 	}
+	info, _ := os.Stat(name)
 	for _, img := range e.images.list {
-		if img.name == name {
+		if img.name == name || info != nil && img.info != nil && os.SameFile(info, img.info) {
 			return img, nil
 		}
 	}
@@ -37,7 +40,11 @@ func (e *env) open(name string) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	fsys, err := ext4fs.OpenFile(name, o)
+	openFile := ext4fs.OpenFile
+	if e.writes && !e.dry {
+		openFile = e.openWritable
+	}
+	fsys, err := openFile(name, o)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, device.ErrNoPartition) {
 			err = fmt.Errorf("%s%s", cause(err, name), imageHint(name))
@@ -48,9 +55,13 @@ func (e *env) open(name string) (*image, error) {
 		}
 		return nil, at(name, "", err)
 	}
-	img := &image{name: name, fs: fsys}
+	img := &image{name: name, fs: fsys, info: info}
 	e.images.list = append(e.images.list, img)
-	e.warnInUse(img)
+	if fsys.Writable() {
+		e.noteRecovered(img)
+	} else {
+		e.warnInUse(img)
+	}
 	return img, nil
 }
 
@@ -75,7 +86,7 @@ func (e *env) openOptions() (*ext4fs.Options, error) {
 		return o, nil
 	}
 	if e.images.journal == nil {
-		j, err := device.Open(e.flags.journal, device.Options{Partition: "@0"})
+		j, err := device.Open(e.flags.journal, device.Options{Partition: "@0", Write: e.writes && !e.dry})
 		if err != nil {
 			return nil, at(e.flags.journal, "", err)
 		}

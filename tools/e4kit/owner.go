@@ -25,15 +25,7 @@ func readOwners(fsys *ext4fs.FS) *owners {
 // damaged gives no names; numbers are shown then.
 func readAccounts(fsys *ext4fs.FS, path string) map[uint32]string {
 	names := make(map[uint32]string)
-	inode, err := fsys.Lookup(path)
-	if err != nil || !inode.IsRegular() || inode.Size() > maxOwnerFile {
-		return names
-	}
-	data := make([]byte, inode.Size())
-	if _, err := inode.ReadAt(data, 0); err != nil && err != io.EOF {
-		return names
-	}
-	for line := range bytes.Lines(data) {
+	for line := range bytes.Lines(readAccountFile(fsys, path)) {
 		fields := bytes.SplitN(line, []byte(":"), 4)
 		if len(fields) < 4 || len(fields[0]) == 0 {
 			continue
@@ -44,6 +36,19 @@ func readAccounts(fsys *ext4fs.FS, path string) map[uint32]string {
 		}
 	}
 	return names
+}
+
+// readAccountFile reads a file, nil if that is not possible.
+func readAccountFile(fsys *ext4fs.FS, path string) []byte {
+	inode, err := fsys.Lookup(path)
+	if err != nil || !inode.IsRegular() || inode.Size() > maxOwnerFile {
+		return nil
+	}
+	data := make([]byte, inode.Size())
+	if _, err := inode.ReadAt(data, 0); err != nil && err != io.EOF {
+		return nil
+	}
+	return data
 }
 
 func (o *owners) user(n uint32) string {
@@ -69,4 +74,22 @@ func number(names map[uint32]string, s string) (uint32, bool) {
 	}
 	n, err := strconv.ParseUint(s, 10, 32)
 	return uint32(n), err == nil
+}
+
+// loginGroup finds the group that /etc/passwd gives a user.
+func loginGroup(fsys *ext4fs.FS, uid uint32) (gid uint32, ok bool) {
+	data := readAccountFile(fsys, "etc/passwd")
+	for line := range bytes.Lines(data) {
+		fields := bytes.SplitN(line, []byte(":"), 5)
+		if len(fields) < 5 {
+			continue
+		}
+		n, err := strconv.ParseUint(string(fields[2]), 10, 32)
+		if err != nil || uint32(n) != uid {
+			continue
+		}
+		g, err := strconv.ParseUint(string(fields[3]), 10, 32)
+		return uint32(g), err == nil
+	}
+	return 0, false
 }

@@ -123,3 +123,42 @@ func TestProcess_fifo(t *testing.T) {
 		t.Error(r)
 	}
 }
+
+// TestProcess_signalInto: a signal ends a copy into an image with status 130;
+// every file in it is whole, and the image is clean.
+func TestProcess_signalInto(t *testing.T) {
+	testimages.RequireTool(t, "mke2fs", "e2fsck")
+	bin := program(t)
+	src := t.TempDir()
+	const size = 3 << 20
+	content := bytes.Repeat([]byte("0123456789abcdef"), size/16)
+	for n := range 12 {
+		if err := os.WriteFile(filepath.Join(src, string(rune('a'+n))), content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for wait := 5 * time.Millisecond; wait < 60*time.Millisecond; wait += 9 * time.Millisecond {
+		img := filepath.Join(t.TempDir(), "img")
+		testimages.Mkfs(t, img, 64<<20)
+		cmd := exec.Command(bin, "cp", "-a", src+"/.", img+":/")
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(wait)
+		cmd.Process.Signal(syscall.SIGINT)
+		err := cmd.Wait()
+		var exit *exec.ExitError
+		if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != exitInterrupted) {
+			t.Errorf("%v: %s", err, stderr.String())
+		}
+		testimages.Fsck(t, img)
+		out := t.TempDir()
+		if r := e4kit("cp", "-r", img+":/.", out); r.code != 0 {
+			t.Error(r)
+		}
+		os.Remove(filepath.Join(out, "lost+found"))
+		checkWhole(t, out, size)
+	}
+}

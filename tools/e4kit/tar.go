@@ -25,7 +25,7 @@ type tarOptions struct {
 func tarCommand(e *env) *cli.Command {
 	return &cli.Command{
 		Name:      "tar",
-		Usage:     "write files and trees as a tar stream",
+		Usage:     "write trees as a tar stream, or a tar stream into an image",
 		ArgsUsage: "IMAGE[:/PATH]...",
 		Category:  categoryTake,
 		Description: `Writes a PAX tar stream with extended attributes, ACLs, holes, hard links and
@@ -33,18 +33,30 @@ times to the nanosecond, to standard output or to a file. Members of a root, or
 of a PATH that ends in "/.", begin with "./". Owners are written as numbers. The
 same image gives the same bytes.
 
+-x goes the other way: it writes the members of an archive (ustar, PAX, GNU; plain
+or compressed with gzip, zstd, xz or bzip2) into the directory IMAGE:/PATH, or
+those that further arguments name. Owners (numbers), permissions, times, holes,
+hard links, devices, attributes and ACLs are kept. Archives are not trusted: ".."
+is refused, absolute names and symbolic links lead no further than that
+directory. Existing files are replaced when the new one is whole.
+
 Examples:
   e4kit tar disk.img | tar -x --xattrs --acls -C /mnt/copy
   e4kit tar -o etc.tar disk.img:/etc
-  e4kit tar disk.img:/usr | zstd >usr.tar.zst`,
-		Flags: []cli.Flag{
+  e4kit tar disk.img:/usr | zstd >usr.tar.zst
+  e4kit tar -x -f rootfs.tar.zst disk.img
+  e4kit tar -xv --strip-components 1 -f app-1.0.tar.gz disk.img:/opt/app`,
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, which gets its name when it is whole"},
 			&cli.StringFlag{Name: "prefix", Usage: "put `DIR` before the names of members"},
 			&cli.BoolFlag{Name: "no-xattrs", Usage: "leave out extended attributes and ACLs"},
 			&cli.BoolFlag{Name: "no-sparse", Usage: "write holes as zeros"},
-			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "list members on standard error"},
-		},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "list members: on standard error, with -x on standard output"},
+		}, extractFlags()...),
 		Action: func(c *cli.Context) error {
+			if c.Bool("extract") {
+				return e.runExtract(c)
+			}
 			if err := wantArgs(c, e, 1, -1); err != nil {
 				return err
 			}
