@@ -1,8 +1,10 @@
 package ext4fs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/e4kit/e4kit/ext4fs/disk"
@@ -141,13 +143,17 @@ func (r *removal) advance() (*removal, error) {
 }
 
 // sweepNames bounds the names that sweep takes at once.
-const sweepNames = 8192
+const sweepNames = 1 << 16
 
 // sweep removes what is no directory among the next names, and notes the
 // directories. more says that there were names. After an error of reading the
 // rest is given up.
 func (r *removal) sweep() (more bool, err error) {
-	var files []string
+	type file struct {
+		name  string
+		inode disk.InodeNum
+	}
+	var files []file
 	for e, rerr := range r.dir.EntriesFrom(r.cookie) {
 		if errors.Is(rerr, ErrNotExist) {
 			break // somebody else has removed it
@@ -162,17 +168,20 @@ func (r *removal) sweep() (more bool, err error) {
 		case e.Type == disk.FileTypeDir:
 			r.dirs = append(r.dirs, string(e.Name))
 		default:
-			files = append(files, string(e.Name))
+			files = append(files, file{string(e.Name), e.Inode})
 		}
 		if len(files)+len(r.dirs) >= sweepNames {
 			break
 		}
 	}
 	more = len(files)+len(r.dirs) > 0
-	for _, name := range files {
-		switch e := gone(r.dir.Unlink(name)); {
+	// Neighbours in the inode tables one after the other: each block of them is
+	// changed in one transaction, not in many.
+	slices.SortFunc(files, func(a, b file) int { return cmp.Compare(a.inode, b.inode) })
+	for _, f := range files {
+		switch e := gone(r.dir.Unlink(f.name)); {
 		case errors.Is(e, ErrIsDir): // the directory keeps no types
-			r.dirs = append(r.dirs, name)
+			r.dirs = append(r.dirs, f.name)
 		case e != nil:
 			r.failed = true
 			if err == nil {

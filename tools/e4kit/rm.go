@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -105,6 +107,11 @@ func (e *env) rmTree(img *image, up *ext4fs.Inode, name, path string, dir *ext4f
 		if err := e.failChange(img, path, bad); err != nil {
 			return false, err
 		}
+	}
+	if !e.tells {
+		// Neighbours in the inode tables one after the other: each block of
+		// them is changed in one transaction, not in many.
+		slices.SortFunc(list, func(a, b listed) int { return cmp.Compare(a.inode, b.inode) })
 	}
 	for _, entry := range list {
 		ok, err := e.rmEntry(img, dir, entry, joinPath(path, entry.name), depth)
