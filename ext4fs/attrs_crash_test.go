@@ -113,9 +113,6 @@ func (c *attrCrash) check(t *testing.T, log *testimages.WriteLog, states int) {
 }
 
 func (c *attrCrash) recovered(s *testimages.CrashState) error {
-	if s.Torn > 0 {
-		return nil // the superblock at the end, see TestNamesCrash
-	}
 	durable := 0
 	if n := len(s.Marks); n > 0 {
 		durable = s.Marks[n-1].(int)

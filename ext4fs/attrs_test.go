@@ -420,10 +420,10 @@ func stressAttrs(f *FS, w, rounds int, report func(...any)) {
 func TestSetXattr_sharesOld(t *testing.T) {
 	m := attrFS(t, 16<<20, nil, "-b", "1024", "-O", "ea_inode")
 	small, large := testimages.Content(1, 700), testimages.Content(2, 9000)
-	a := m.make("a", &NewNode{Mode: disk.ModeRegular, Xattrs: []Xattr{{"user.l", large}, {"user.s", small}}})
+	m.make("a", &NewNode{Mode: disk.ModeRegular, Xattrs: []Xattr{{"user.l", large}, {"user.s", small}}})
 	m.must(m.fs.Close())
 	m.open()
-	a = m.inode("a")
+	a := m.inode("a")
 	_, err := a.Xattrs()
 	m.must(err)
 	b := m.make("b", &NewNode{Mode: disk.ModeRegular, Xattrs: []Xattr{{"user.l", large}, {"user.s", small}}})

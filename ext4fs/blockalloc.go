@@ -280,8 +280,8 @@ func (f *FS) retry(op func() error) error {
 		if !errors.Is(err, cache.ErrCredits) || f.batched() {
 			break
 		}
-		if e := f.live.journal.Sync(f.opts.Context); e != nil {
-			return f.liveError(e)
+		if e := f.commitNow(); e != nil {
+			return e
 		}
 		err = f.withSpace(op)
 	}

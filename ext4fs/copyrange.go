@@ -40,7 +40,7 @@ func (i *Inode) WriteFrom(ctx context.Context, r io.Reader, off, expect int64) (
 	if ahead && (err != nil || n < expect) {
 		i.mu.Lock()
 		defer i.mu.Unlock()
-		if off+n >= i.Size() {
+		if off+n >= i.Size() && !i.deleted {
 			err = errors.Join(err, i.truncateLocked(i.Size()))
 		}
 	}
@@ -148,12 +148,18 @@ func (i *Inode) CopyFrom(ctx context.Context, src *Inode, srcOff, off, n int64) 
 		return 0, ErrReadOnly
 	case srcOff < 0 || off < 0 || n < 0:
 		return 0, ErrInvalid
-	case src == i && srcOff < off+n && off < srcOff+n:
-		return 0, fmt.Errorf("inode %d: ranges overlap: %w", i.num, ErrInvalid)
 	case !src.IsRegular():
 		return 0, ErrNotFile
 	}
-	n = min(n, src.Size()-srcOff)
+	n = min(n, max(src.Size()-srcOff, 0))
+	if limit := i.maxBytes(); off < limit {
+		n = min(n, limit-off)
+	} else if n > 0 {
+		return 0, fmt.Errorf("inode %d: %d bytes at %d: %w", i.num, n, off, ErrFileTooBig)
+	}
+	if src == i && srcOff < off+n && off < srcOff+n {
+		return 0, fmt.Errorf("inode %d: ranges overlap: %w", i.num, ErrInvalid)
+	}
 	done := int64(0)
 	for done < n {
 		end, err := src.nextHole(srcOff+done, srcOff+n)

@@ -204,7 +204,6 @@ func (o *dirOp) make(n *NewNode, place func(i *Inode) error) (*Inode, error) {
 	if err != nil {
 		return nil, f.end(h, err)
 	}
-	i.mu.Lock()
 	if err = i.fillNew(h, o.i, n); err == nil {
 		err = place(i)
 	}
@@ -274,7 +273,7 @@ func (f *FS) createCredits(o *dirOp, n *NewNode) int {
 // allocInode allocates an inode, charges its owner and writes its first
 // record, which has no content yet but what fits into the record: a device
 // number, a short target. It fails before it changes anything. A directory gets
-// two links, others one.
+// two links, others one. The caller has to unlock mu of the inode.
 func (f *FS) allocInode(h *txn, dir *Inode, a *NewNode) (*Inode, error) {
 	isDir := a.kind() == disk.ModeDir
 	n, _, err := f.live.alloc.NewInode(h, alloc.NewInode{
@@ -286,11 +285,15 @@ func (f *FS) allocInode(h *txn, dir *Inode, a *NewNode) (*Inode, error) {
 	}
 	i := f.live.nodes.create(f, n, f.newRecord(dir, a))
 	if err = i.charge(h, 0, 1); err == nil {
-		if err = i.update(h, func(r disk.Inode) { i.initRecord(r, a) }); err != nil {
-			err = f.abort(err)
+		i.dataTID.Store(h.ID())
+		if err = i.update(h, func(r disk.Inode) { i.initRecord(r, a) }); err == nil {
+			return i, nil
 		}
-		return i, err
+		i.mu.Unlock()
+		return nil, f.abort(err)
 	}
+	i.deleted = true
+	i.mu.Unlock()
 	f.live.nodes.remove(i)
 	if e := f.live.alloc.FreeInode(h, n, isDir); e != nil {
 		return nil, f.abort(errors.Join(err, e))

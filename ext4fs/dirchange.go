@@ -349,16 +349,21 @@ func (o *dirOp) insertCredits() int {
 func (o *dirOp) remove(name string, i *Inode) error {
 	e, err := o.c.Remove(o.h, []byte(name))
 	if err == nil && e.Inode != i.num {
-		err = &CorruptError{What: "directory entry", Inode: o.i.num, Detail: fmt.Sprintf("%q was inode %d, now %d", name, i.num, e.Inode)}
+		return o.mistaken(name, i.num, e.Inode)
 	}
 	return err
+}
+
+// mistaken aborts: an entry was changed that is not the one that was found.
+func (o *dirOp) mistaken(name string, want, is disk.InodeNum) error {
+	return o.i.fs.abort(&CorruptError{What: "directory entry", Inode: o.i.num, Detail: fmt.Sprintf("%q was inode %d, now %d", name, want, is)})
 }
 
 // replace lets a name that leads to old lead to i.
 func (o *dirOp) replace(name string, old disk.InodeNum, i *Inode) error {
 	e, err := o.c.Replace(o.h, []byte(name), i.num, disk.EntryType(i.record().Mode()))
 	if err == nil && e.Inode != old {
-		err = &CorruptError{What: "directory entry", Inode: o.i.num, Detail: fmt.Sprintf("%q was inode %d, now %d", name, old, e.Inode)}
+		return o.mistaken(name, old, e.Inode)
 	}
 	return err
 }
@@ -387,13 +392,10 @@ func (i *Inode) parent() (disk.InodeNum, error) {
 // syncDir makes a change of names durable where the directories ask for it.
 func (f *FS) syncDir(dirs ...*Inode) error {
 	for _, d := range dirs {
-		if f.batched() {
-			break
-		}
 		if d.Flags()&(disk.FlagSync|disk.FlagDirSync) == 0 {
 			continue
 		}
-		if err := d.Fsync(f.opts.Context, false); err != nil {
+		if err := d.fsyncUnheld(); err != nil {
 			return err
 		}
 	}

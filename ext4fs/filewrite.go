@@ -1,7 +1,6 @@
 package ext4fs
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -47,8 +46,12 @@ func (f *File) writable(op string) error {
 
 // wrote ends a write: with O_SYNC what it did becomes durable.
 func (f *File) wrote(n int, err error) (int, error) {
-	if n > 0 && err == nil && f.flag&os.O_SYNC != 0 || n > 0 && f.inode.Flags().Has(disk.FlagSync) {
-		err = errors.Join(err, f.inode.Fsync(f.inode.fs.opts.Context, false))
+	switch {
+	case n == 0 || err != nil:
+	case f.flag&os.O_SYNC != 0:
+		err = f.inode.Fsync(f.inode.fs.opts.Context, false)
+	case f.inode.Flags().Has(disk.FlagSync):
+		err = f.inode.fsyncUnheld()
 	}
 	return n, f.fail("write", err)
 }

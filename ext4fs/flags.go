@@ -1,11 +1,13 @@
 package ext4fs
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
 	"github.com/e4kit/e4kit/ext4fs/disk"
 	"github.com/e4kit/e4kit/ext4fs/extent"
+	"github.com/e4kit/e4kit/ext4fs/journal"
 )
 
 // The flags that a user can see, and those that he can change. Those between
@@ -96,18 +98,29 @@ func (i *Inode) newFlags(a *SetAttr) disk.InodeFlags {
 	return old&^settableFlags | a.Flags&settableFlags
 }
 
-// switchJournaling prepares for data that will not go through the journal any
-// more: what is in the log must be home, or a replay would bring it back over
+// switchJournaling prepares for data that will go through the journal from now
+// on, or will not any more: what is in the log must be home, or a replay would bring it back over
 // newer data, and the cache must not keep it. Called with mu, and no handle.
 func (i *Inode) switchJournaling(flags disk.InodeFlags) error {
-	if !i.IsRegular() || !i.Flags().Has(disk.FlagJournalData) || flags.Has(disk.FlagJournalData) || !i.journalsData() || i.fs.live.data == DataJournal {
+	f := i.fs
+	if !i.IsRegular() || i.Flags().Has(disk.FlagJournalData) == flags.Has(disk.FlagJournalData) || f.live.data == DataJournal {
 		return nil
 	}
-	f := i.fs
+	if flags.Has(disk.FlagJournalData) {
+		// Writes have passed the cache by: what somebody has looked at there
+		// is old.
+		return i.dropCached()
+	}
+	if !i.journalsData() {
+		return nil
+	}
 	if f.batched() {
 		return fmt.Errorf("inode %d: %w: a batch is open", i.num, ErrBusy)
 	}
-	if err := f.live.journal.Checkpoint(f.opts.Context); err != nil {
+	if err := f.live.journal.CheckpointUnheld(f.context()); err != nil {
+		if errors.Is(err, journal.ErrHeld) {
+			err = fmt.Errorf("inode %d: %w: %w", i.num, ErrBusy, err)
+		}
 		return f.liveError(err)
 	}
 	return i.dropCached()

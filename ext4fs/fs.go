@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/e4kit/e4kit/ext4fs/cache"
 	"github.com/e4kit/e4kit/ext4fs/device"
@@ -34,11 +35,12 @@ type FS struct {
 func OpenFile(path string, o *Options) (*FS, error) {
 	opts := o.orDefault()
 	opts.Device.Write = opts.Device.Write || opts.Write
+	opts.name = filepath.Base(path)
 	img, err := device.OpenContext(opts.Context, path, opts.Device)
 	if err != nil {
 		return nil, err
 	}
-	fsys, err := Open(img, o)
+	fsys, err := Open(img, &opts)
 	if err != nil {
 		return nil, errors.Join(err, img.Close())
 	}

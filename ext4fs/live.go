@@ -38,8 +38,14 @@ type live struct {
 
 	recovered RecoverReport
 	wasValid  bool         // the image was clean before
+	settled   bool         // what the open has to put right is done
 	batches   atomic.Int64 // open ones
-	closed    atomic.Bool
+	closing   atomic.Bool  // Close has begun
+	closed    atomic.Bool  // nothing can be changed any more
+	close     sync.Once
+	closeErr  error // of the first Close
+	// keeper is journal for who may lose the protection before it has begun.
+	keeper atomic.Pointer[journal.Journal]
 }
 
 // txn is the part of one operation in a transaction.
@@ -51,7 +57,7 @@ func (f *FS) begin(credits int) (*txn, error) {
 	if f.live == nil || f.live.closed.Load() {
 		return nil, ErrReadOnly
 	}
-	h, err := f.live.journal.Begin(f.opts.Context, credits)
+	h, err := f.live.journal.Begin(f.context(), credits)
 	if err != nil {
 		return nil, f.liveError(err)
 	}
@@ -64,10 +70,15 @@ func (f *FS) end(h *txn, err error) error {
 	if e := h.End(); e != nil && err == nil {
 		err = f.liveError(e)
 	}
+	f.noteDamage(err)
+	return err
+}
+
+// noteDamage is noteError of an error that is about the image, if it is one.
+func (f *FS) noteDamage(err error) {
 	if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrChecksum) {
 		f.noteError(err)
 	}
-	return err
 }
 
 // liveError tells a caller of a journal that was aborted that the file system
@@ -94,12 +105,32 @@ func (f *FS) withSpace(op func() error) error {
 		if !errors.Is(err, syscall.ENOSPC) || !f.live.alloc.Pending() || f.batched() {
 			break
 		}
-		if e := f.live.journal.Sync(f.opts.Context); e != nil {
-			return f.liveError(e)
+		if e := f.commitNow(); e != nil {
+			return e
 		}
 		err = op()
 	}
 	return err
+}
+
+// commitNow commits for who wants what a commit gives back: space, credits. It
+// does not wait for the end of a batch, whose owner may want what the caller
+// has locked.
+func (f *FS) commitNow() error {
+	err := f.live.journal.SyncUnheld(f.context())
+	if errors.Is(err, journal.ErrHeld) {
+		return nil // without it, then
+	}
+	return f.liveError(err)
+}
+
+// context is what ends waiting: Options.Context, but for Close, which has to
+// leave a clean image also when that is done.
+func (f *FS) context() context.Context {
+	if f.live != nil && f.live.closing.Load() {
+		return context.WithoutCancel(f.opts.Context)
+	}
+	return f.opts.Context
 }
 
 // now is the time for time stamps.
@@ -127,6 +158,21 @@ func (i *Inode) Fsync(ctx context.Context, dataOnly bool) error {
 		return i.fs.liveError(i.fs.live.journal.Flush(ctx))
 	}
 	return i.fs.liveError(i.fs.live.journal.Commit(ctx, tid))
+}
+
+// fsyncUnheld is Fsync for where an inode or a directory asks for it, and not
+// the caller: a batch, in which that would never end, has a commit of its own.
+func (i *Inode) fsyncUnheld() error {
+	f := i.fs
+	tid := i.tid.Load()
+	if tid == 0 || f.batched() {
+		return nil
+	}
+	err := f.live.journal.CommitUnheld(f.context(), tid)
+	if errors.Is(err, journal.ErrHeld) {
+		return nil
+	}
+	return f.liveError(err)
 }
 
 // Writable reports whether the file system is open for writing.

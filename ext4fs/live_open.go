@@ -34,15 +34,20 @@ func (f *FS) Recovered() RecoverReport {
 	return f.live.recovered
 }
 
-// notWritten are the features that keep the image from being written, with
-// those that are not known.
-const (
-	writableROCompat = disk.ROCompatSparseSuper | disk.ROCompatLargeFile | disk.ROCompatHugeFile |
-		disk.ROCompatGDTCsum | disk.ROCompatDirNlink | disk.ROCompatExtraIsize | disk.ROCompatQuota |
-		disk.ROCompatBigalloc | disk.ROCompatMetadataCsum | disk.ROCompatProject | disk.ROCompatVerity |
-		disk.ROCompatOrphanPresent
-	recoverableROCompat = writableROCompat | disk.ROCompatSharedBlocks | disk.ROCompatReadonly
-)
+// writableROCompat are the features that an image may have to be written. With
+// others it is refused, by their names.
+const writableROCompat = disk.ROCompatSparseSuper | disk.ROCompatLargeFile | disk.ROCompatHugeFile |
+	disk.ROCompatGDTCsum | disk.ROCompatDirNlink | disk.ROCompatExtraIsize | disk.ROCompatQuota |
+	disk.ROCompatBigalloc | disk.ROCompatMetadataCsum | disk.ROCompatProject | disk.ROCompatVerity |
+	disk.ROCompatOrphanPresent
+
+// mayWrite says why the image must not be written, whatever the caller wants.
+func (f *FS) mayWrite() error {
+	if bad := f.super.Features.ROCompat &^ writableROCompat; bad != 0 {
+		return fmt.Errorf("%w: %w", ErrReadOnly, &FeatureError{Set: "ro_compat", Names: bad.Names()})
+	}
+	return nil
+}
 
 // openLive makes an FS, whose superblock has been read, writable: it takes the
 // multiple mount protection, replays the journal, marks the image as in use
@@ -55,10 +60,10 @@ func (f *FS) openLive() (err error) {
 	if f.opts.Superblock != 0 || f.opts.NoReplay {
 		return fmt.Errorf("a file system is not written by a backup superblock, nor without its journal: %w", ErrInvalid)
 	}
-	if bad := f.super.Features.ROCompat &^ writableROCompat; bad != 0 {
-		return fmt.Errorf("%w: %w", ErrReadOnly, &FeatureError{Set: "ro_compat", Names: bad.Names()})
+	if err := f.mayWrite(); err != nil {
+		return err
 	}
-	l := &live{dev: w}
+	l := &live{dev: w, nodes: newNodes()}
 	l.super.fs = f
 	if err := f.startMMP(l); err != nil {
 		return err
@@ -76,8 +81,21 @@ func (f *FS) openLive() (err error) {
 	if err != nil {
 		return err
 	}
+	// What the journal held may be another superblock.
+	if err := f.mayWrite(); err != nil {
+		return err
+	}
+	if err := l.mmpLost(); err != nil {
+		return err
+	}
 	if err := f.markInUse(l); err != nil {
 		return err
+	}
+	if l.recovered.JournalError != 0 {
+		// The superblock tells of it from now on.
+		if err := journal.ClearError(log); err != nil {
+			return err
+		}
 	}
 	if err := f.startLive(l, log, resume, zones); err != nil {
 		return err
@@ -99,12 +117,20 @@ func (f *FS) startMMP(l *live) (err error) {
 		UpdateInterval: seconds(f.super.MMPInterval), Checksum: f.super.HasMetadataCsum(), Seed: f.seed,
 		Node: f.opts.Owner, Name: f.opts.deviceName(), Now: f.opts.Clock,
 		OnLost: func(err error) {
-			if l.journal != nil {
-				l.journal.Abort(err)
+			if j := l.keeper.Load(); j != nil {
+				j.Abort(err)
 			}
 		},
 	})
 	return err
+}
+
+// mmpLost says whether the protection is gone.
+func (l *live) mmpLost() error {
+	if l.mmp == nil {
+		return nil
+	}
+	return l.mmp.Err()
 }
 
 // recoverLive replays the journal into the image and reads the superblock
@@ -200,8 +226,15 @@ func (f *FS) startLive(l *live, log *journal.WriteLog, resume bool, zones []allo
 	if f.super.HasMetadataCsum() {
 		cfg.Checksum = journal.ChecksumV3
 	}
-	l.journal, err = journal.Start(cfg)
-	return err
+	if l.journal, err = journal.Start(cfg); err != nil {
+		return err
+	}
+	// Whoever takes the protection away from now on ends the journal.
+	l.keeper.Store(l.journal)
+	if err := l.mmpLost(); err != nil {
+		l.journal.Abort(err)
+	}
+	return nil
 }
 
 // settleLive does what is left to do after the replay.
@@ -219,6 +252,7 @@ func (f *FS) settleLive(l *live, resume bool) error {
 	}
 	report, err := f.processOrphans(f.opts.Context)
 	l.recovered.Orphans = report
+	l.settled = err == nil
 	return err
 }
 
@@ -233,25 +267,40 @@ func (f *FS) defaultDataMode() DataMode {
 	return DataOrdered
 }
 
-// closeLive writes everything home and leaves the image clean.
+// errBatchOpen is why Close does not keep what a batch has changed so far.
+var errBatchOpen = fmt.Errorf("closed while a batch is open: %w", ErrBusy)
+
+// closeLive writes everything home and leaves the image clean. Who comes late
+// waits for the first caller. It does not stop before the journal has ended:
+// nothing may be written after the protection is given back.
 func (f *FS) closeLive() error {
 	l := f.live
+	l.close.Do(func() {
+		l.closing.Store(true)
+		l.closeErr = f.liveError(f.endLive())
+	})
+	return l.closeErr
+}
+
+func (f *FS) endLive() error {
+	l := f.live
+	if f.batched() {
+		l.journal.Abort(errBatchOpen)
+	}
 	if l.journal.Err() == nil {
 		if err := f.dropOrphans(); err != nil && l.journal.Err() == nil {
-			f.noteError(err)
+			f.noteDamage(err)
 		}
 	}
-	if l.closed.Swap(true) {
-		return nil
-	}
-	err := l.journal.Close(f.opts.Context)
+	l.closed.Store(true)
+	err := l.journal.Close(f.context())
 	if err == nil {
 		err = f.markClean()
 	}
 	if l.mmp != nil {
 		err = errors.Join(err, l.mmp.Stop())
 	}
-	return f.liveError(err)
+	return err
 }
 
 // markClean writes the superblock of an image that is not in use any more.
@@ -264,7 +313,8 @@ func (f *FS) markClean() error {
 	if l.orphans.empty() {
 		sb.Features.ROCompat &^= disk.ROCompatOrphanPresent
 	}
-	if l.wasValid {
+	// Without a journal nobody else knows of orphans that are left.
+	if l.wasValid && (l.orphans.empty() || sb.Features.Compat.Has(disk.CompatHasJournal)) {
 		sb.State |= disk.StateValid
 	}
 	if l.super.noted != nil {

@@ -45,8 +45,12 @@ type node struct {
 // entered before its record is read, so that only its own changes can come
 // between the two.
 type nodes struct {
-	shards [64]nodeShard
+	// shards lie apart: what waits for the end of an Inode keeps its shard, and
+	// must not keep what holds Inodes.
+	shards *[64]nodeShard
 }
+
+func newNodes() nodes { return nodes{new([64]nodeShard)} }
 
 type nodeShard struct {
 	mu sync.Mutex // guards m; nothing else is locked under it
@@ -60,13 +64,27 @@ func (t *nodes) shard(n disk.InodeNum) *nodeShard { return &t.shards[uint32(n)%u
 
 // get returns the Inode in memory, or reads it.
 func (t *nodes) get(f *FS, n disk.InodeNum) (*Inode, error) {
-	i := t.enter(f, n)
-	i.load.Do(func() { i.loadErr = i.read() })
-	if i.loadErr != nil {
-		t.remove(i)
-		return nil, i.loadErr
+	for {
+		i := t.enter(f, n)
+		i.load.Do(func() { i.loadErr = i.read() })
+		switch {
+		case i.loadErr != nil:
+			t.remove(i)
+			return nil, i.loadErr
+		case i.first.Links() == 0 || t.has(i):
+			return i, nil
+		}
+		// The number was given out before the record was read: there is
+		// another Inode of it.
 	}
-	return i, nil
+}
+
+// has reports whether i is the Inode of its number.
+func (t *nodes) has(i *Inode) bool {
+	s := t.shard(i.num)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.m[i.num].Value() == i
 }
 
 // enter returns the Inode of a number, which may not have been read yet.
@@ -111,11 +129,13 @@ func (t *nodes) remove(i *Inode) {
 
 // create enters a new Inode for a number that was just allocated, with a first
 // record that is not on disk yet. One that is still held under that number was
-// deleted, and stays so.
+// deleted, and stays so. mu of the new one is held: the caller has a handle, and
+// so could not wait for somebody who finds the Inode here and locks it.
 func (t *nodes) create(f *FS, n disk.InodeNum, raw disk.Inode) *Inode {
 	i := newInode(f, n, raw)
 	i.node = new(node)
 	i.load.Do(func() {})
+	i.mu.Lock()
 	s := t.shard(n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,6 +153,15 @@ func (i *Inode) read() error {
 	i.first = append(disk.Inode(nil), raw...)
 	s.records.Unlock()
 	i.rec.Store(&i.first)
+	// Somebody may have changed it before and let it go: Fsync must not take
+	// that for durable.
+	if j := i.fs.live.journal; j != nil {
+		tid := j.RunningID()
+		i.tid.Store(tid)
+		i.dataTID.Store(tid)
+	}
+	// An orphan does not get out of memory, so that this one is nobody's.
+	i.deleted = i.first.Links() == 0 && i.fs.live.settled
 	return i.verify(block)
 }
 
@@ -140,20 +169,15 @@ func (i *Inode) read() error {
 // of it, which is sealed, shown to readers and put into the inode table. The
 // caller holds i.mu. An edit must not fail, nor lock anything.
 func (i *Inode) update(tx cache.Tx, edit func(r disk.Inode)) error {
-	return i.updateIn(tx, false, edit)
-}
-
-func (i *Inode) updateIn(tx cache.Tx, virgin bool, edit func(r disk.Inode)) error {
+	if i.deleted {
+		// The number may be another inode's by now.
+		return fmt.Errorf("inode %d was deleted: %w", i.num, ErrNotExist)
+	}
 	block, at, err := i.fs.InodeLocation(i.num)
 	if err != nil {
 		return err
 	}
-	var buf *cache.Buffer
-	if virgin {
-		buf, err = tx.Fresh(block, nil)
-	} else {
-		buf, err = tx.Write(block, nil)
-	}
+	buf, err := tx.Write(block, nil)
 	if err != nil {
 		return fmt.Errorf("inode %d: %w", i.num, err)
 	}

@@ -347,7 +347,6 @@ func (r *renaming) makeWhiteout(h *txn) error {
 	if err != nil {
 		return err
 	}
-	i.mu.Lock()
 	r.whiteout = i
 	if err := i.fillNew(h, r.d, a); err != nil {
 		return errors.Join(err, r.fs.dispose(h, i))

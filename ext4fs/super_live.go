@@ -17,7 +17,8 @@ type superState struct {
 	mu sync.Mutex // guards sb; handles are used under it, not begun
 	sb disk.Superblock
 
-	noted error // the first error that the image gave; guarded by mu
+	noted  error // the first error that the image gave; guarded by mu
+	marked bool  // an error was brought to the superblock; guarded by mu
 }
 
 // superPlace is the block that holds the superblock, and where in it.
@@ -26,12 +27,13 @@ func (f *FS) superPlace() (disk.BlockNum, int) {
 	return disk.BlockNum(disk.SuperblockOffset / bs), disk.SuperblockOffset % bs
 }
 
-// superSealer seals the superblock at its offset in a block.
+// superSealer seals the superblock at its offset in a block. A checkpoint may be
+// interrupted in the middle of it: see disk.SealSuperblockStill.
 type superSealer int
 
 // Seal implements cache.Sealer.
 func (at superSealer) Seal(_ disk.BlockNum, data []byte, _ func(disk.BlockNum) []byte) {
-	disk.SealSuperblock(data[at : at+disk.SuperblockSize])
+	disk.SealSuperblockStill(data[at : at+disk.SuperblockSize])
 }
 
 // edit changes the superblock as part of a transaction.
@@ -90,12 +92,14 @@ func (s *superState) now() disk.Superblock {
 	return s.sb
 }
 
-// writeSuper writes the superblock past the journal, and flushes.
+// writeSuper writes the superblock past the journal, and flushes. Without
+// errors to note only its first sector differs from what is there, so that a
+// crash leaves one or the other.
 func writeSuper(dev device.Writer, sb *disk.Superblock) error {
 	b := make([]byte, disk.SuperblockSize)
 	sb.Encode(b)
 	if sb.HasMetadataCsum() {
-		disk.SealSuperblock(b)
+		disk.SealSuperblockStill(b)
 	}
 	if _, err := dev.WriteAt(b, disk.SuperblockOffset); err != nil {
 		return fmt.Errorf("write superblock: %w", err)
@@ -129,8 +133,9 @@ func (s *superState) noteLater(err error) {
 func (f *FS) noteError(err error) {
 	s := &f.live.super
 	s.mu.Lock()
-	first := s.noted == nil
-	if first {
+	first := !s.marked
+	s.marked = true
+	if s.noted == nil {
 		s.noted = err
 	}
 	policy := s.sb.Errors
@@ -138,7 +143,7 @@ func (f *FS) noteError(err error) {
 	if !first || f.live.closed.Load() || f.live.journal == nil {
 		return
 	}
-	if h, e := f.live.journal.Begin(f.opts.Context, 1); e == nil {
+	if h, e := f.live.journal.Begin(f.context(), 1); e == nil {
 		e = s.edit(h, func(sb *disk.Superblock) { markError(sb, err, uint64(max(f.now().Unix(), 0))) })
 		if e = errors.Join(e, h.End()); e == nil && policy == errorsContinue {
 			return

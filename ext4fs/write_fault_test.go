@@ -52,7 +52,7 @@ func TestWrite_dataError(t *testing.T) {
 				if !errors.Is(err, syscall.EIO) {
 					t.Fatalf("step %d: %v", n, err)
 				}
-				if k, err = m.i.WriteAt(p[k:], int64(off+k)); err != nil {
+				if _, err = m.i.WriteAt(p[k:], int64(off+k)); err != nil {
 					t.Fatalf("step %d, again: %v", n, err)
 				}
 			}

@@ -380,6 +380,7 @@ func (s *attrStore) addBlockRef(bn disk.BlockNum, delta int32) error {
 	if err != nil {
 		return err
 	}
+	buf.SetVerified(attrBlockTag) // who asks has read it
 	head := disk.XattrHeader(buf.Data())
 	refs := uint32(int32(head.Refs()) + delta)
 	head.SetRefs(refs)

@@ -97,7 +97,7 @@ func (s *attrStore) findValue(p xattr.Pending) (*Inode, error) {
 // gone, or among those that undo disposes of.
 func (s *attrStore) newValue(p xattr.Pending) (*Inode, error) {
 	i, f, h := s.i, s.i.fs, s.h
-	n, virgin, err := f.live.alloc.NewInode(h, alloc.NewInode{Parent: i.num, Goal: min(i.num+1, f.inodes)})
+	n, _, err := f.live.alloc.NewInode(h, alloc.NewInode{Parent: i.num, Goal: min(i.num+1, f.inodes)})
 	if err != nil {
 		return nil, noSpace(err)
 	}
@@ -114,7 +114,8 @@ func (s *attrStore) newValue(p xattr.Pending) (*Inode, error) {
 	r.SetEARefs(0)
 	r.SetEAHash(p.Hash)
 	v := f.live.nodes.create(f, n, r)
-	if err := v.updateIn(h, virgin, v.initBlockMap); err != nil {
+	defer v.mu.Unlock()
+	if err := v.update(h, v.initBlockMap); err != nil {
 		return nil, f.abort(err)
 	}
 	s.made = append(s.made, v)

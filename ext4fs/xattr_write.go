@@ -127,10 +127,10 @@ func (i *Inode) mayChangeAny() error {
 // syncIfAsked makes a change durable where the inode has the flag for it.
 // Called with mu, and no handle.
 func (i *Inode) syncIfAsked() error {
-	if !i.Flags().Has(disk.FlagSync) || i.fs.batched() {
+	if !i.Flags().Has(disk.FlagSync) {
 		return nil
 	}
-	return i.Fsync(i.fs.opts.Context, false)
+	return i.fsyncUnheld()
 }
 
 // attrChange is one attribute that is to be set or removed.

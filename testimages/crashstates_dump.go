@@ -117,6 +117,19 @@ func (d *Dumper) Judge(r *device.RAM) error {
 	return JudgeCrash(d.Path())
 }
 
+// Mount dumps r and has the kernel mount it, which recovers it, and fn look at
+// it. It is for states that [Dumper.Judge] found nothing wrong with: the kernel
+// is not to be given what is damaged.
+func (d *Dumper) Mount(r *device.RAM, fn func(dir string) error) error {
+	if err := d.Dump(r); err != nil {
+		return err
+	}
+	path := d.Path()
+	trust(path)
+	defer distrust(path)
+	return Mounted(path, "", fn)
+}
+
 // CheckClean dumps r, which was recovered already, and demands that e2fsck finds
 // nothing to repair. It does not change the file.
 func (d *Dumper) CheckClean(r *device.RAM) error {

@@ -323,11 +323,8 @@ func (a *Allocator) open(tx cache.Tx, g *group) (bm []byte, desc disk.GroupDesc,
 		return nil, nil, err
 	}
 	if g.flags&disk.GroupBlockUninit == 0 {
-		buf, err := tx.Write(g.blockBitmap, plain{})
-		if err != nil {
-			return nil, nil, fmt.Errorf("block bitmap of group %d: %w", g.num, err)
-		}
-		return buf.Data(), desc, nil
+		bm, err = a.write(tx, g, true)
+		return bm, desc, err
 	}
 	buf, err := tx.Fresh(g.blockBitmap, plain{})
 	if err != nil {
@@ -339,6 +336,25 @@ func (a *Allocator) open(tx cache.Tx, g *group) (bm []byte, desc disk.GroupDesc,
 	g.flags &^= disk.GroupBlockUninit
 	desc.SetFlags(g.flags)
 	return buf.Data(), desc, nil
+}
+
+// write gives write access to a bitmap that is on disk. It may have left the
+// cache since it was looked at, and then is checked anew: the sum of one that
+// is being changed cannot be. g.mu is held.
+func (a *Allocator) write(tx cache.Tx, g *group, blocks bool) ([]byte, error) {
+	if _, _, err := a.raw(g, blocks); err != nil {
+		return nil, err
+	}
+	what, bn := "inode bitmap", g.inodeBitmap
+	if blocks {
+		what, bn = "block bitmap", g.blockBitmap
+	}
+	buf, err := tx.Write(bn, plain{})
+	if err != nil {
+		return nil, fmt.Errorf("%s of group %d: %w", what, g.num, err)
+	}
+	buf.SetVerified(bitmapVerified)
+	return buf.Data(), nil
 }
 
 func (a *Allocator) openDesc(tx cache.Tx, g *group) (disk.GroupDesc, error) {

@@ -227,19 +227,17 @@ func (a *Allocator) openInodes(tx cache.Tx, g *group) (bm []byte, desc disk.Grou
 	if desc, err = a.openDesc(tx, g); err != nil {
 		return nil, nil, err
 	}
-	get := tx.Write
-	if g.flags&disk.GroupInodeUninit != 0 {
-		get = tx.Fresh
+	if g.flags&disk.GroupInodeUninit == 0 {
+		bm, err = a.write(tx, g, false)
+		return bm, desc, err
 	}
-	buf, err := get(g.inodeBitmap, plain{})
+	buf, err := tx.Fresh(g.inodeBitmap, plain{})
 	if err != nil {
 		return nil, nil, fmt.Errorf("inode bitmap of group %d: %w", g.num, err)
 	}
-	if g.flags&disk.GroupInodeUninit != 0 {
-		copy(buf.Data(), a.buildInodes())
-		buf.SetVerified(bitmapVerified)
-		buf.SetPriority(cache.PriorityHigh)
-	}
+	copy(buf.Data(), a.buildInodes())
+	buf.SetVerified(bitmapVerified)
+	buf.SetPriority(cache.PriorityHigh)
 	return buf.Data(), desc, nil
 }
 

@@ -23,6 +23,32 @@ func SumUint64(seed uint32, v uint64) uint32 {
 	return SumUint32(SumUint32(seed, uint32(v)), uint32(v>>32))
 }
 
+// unsum is the seed with which Sum over b gives sum.
+func unsum(sum uint32, b []byte) uint32 {
+	for i := len(b) - 1; i >= 0; i-- {
+		n := castagnoliTop[sum>>24]
+		sum = (sum^castagnoli[n])<<8 | uint32(n^b[i])
+	}
+	return sum
+}
+
+// castagnoliTop tells which entry of the table has that highest byte: each has
+// another.
+var castagnoliTop = func() (t [256]byte) {
+	for i, v := range castagnoli {
+		t[v>>24] = byte(i)
+	}
+	return t
+}()
+
+// setSum sets the four bytes of b at off to what makes Sum(seed, b) equal to
+// sum.
+func setSum(seed uint32, b []byte, off int, sum uint32) {
+	var zeros [4]byte
+	before, after := Sum(seed, b[:off]), unsum(sum, b[off+4:])
+	le.PutUint32(b[off:], before^unsum(after, zeros[:]))
+}
+
 // InodeSeed is the seed of every checksum that belongs to an inode: its own,
 // and those of its extent, directory and orphan-file blocks.
 func InodeSeed(fsSeed uint32, ino InodeNum, generation uint32) uint32 {

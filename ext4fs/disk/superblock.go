@@ -345,6 +345,30 @@ func VerifySuperblock(b []byte) (stored, computed uint32) {
 // SealSuperblock renews the checksum of the 1024 superblock bytes.
 func SealSuperblock(b []byte) { le.PutUint32(b[0x3fc:], Sum(^uint32(0), b[:0x3fc])) }
 
+// superSpare is where s_last_mounted, a string of at most 64 bytes with a NUL
+// behind it, has four bytes that nobody reads unless the string is long.
+const (
+	superLastMounted = 0x88
+	superSpare       = 0xc4
+)
+
+// SealSuperblockStill makes the checksum of the 1024 superblock bytes right
+// without changing it, by the padding behind the string s_last_mounted; where
+// that is too long it does as SealSuperblock.
+//
+// The checksum lies in the second sector, and nearly all that ever changes in
+// the first. No disk writes both at once for certain, and half a superblock is
+// what the kernel refuses to mount, even where the journal holds the whole one.
+// With the checksum as it was the second sector does not change, so that the
+// superblock changes as a whole or not at all.
+func SealSuperblockStill(b []byte) {
+	if bytes.IndexByte(b[superLastMounted:superSpare], 0) < 0 {
+		SealSuperblock(b)
+		return
+	}
+	setSum(^uint32(0), b[:0x3fc], superSpare, le.Uint32(b[0x3fc:]))
+}
+
 // CString returns the bytes before the first NUL.
 func CString(b []byte) string {
 	if i := bytes.IndexByte(b, 0); i >= 0 {

@@ -206,3 +206,30 @@ func TestIncompat_unreadable(t *testing.T) {
 		t.Errorf("got %v, want %s", got, want)
 	}
 }
+
+// TestSealSuperblockStill: the checksum stays, is right, and nothing else
+// changes but padding.
+func TestSealSuperblockStill(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for n := range 1000 {
+		b := make([]byte, SuperblockSize)
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+		long := n%5 == 0
+		if copy(b[0x88:], "/mnt\x00"); long {
+			copy(b[0x88:0xc8], strings.Repeat("/long", 13))
+		}
+		before := bytes.Clone(b)
+		SealSuperblockStill(b)
+		stored, computed := VerifySuperblock(b)
+		if stored != computed {
+			t.Fatalf("checksum %#x is wrong, want %#x", stored, computed)
+		}
+		for i := range b {
+			if b[i] != before[i] && (long && i < 0x3fc || !long && (i < 0xc4 || i >= 0xc8)) {
+				t.Fatalf("byte %#x changed", i)
+			}
+		}
+	}
+}

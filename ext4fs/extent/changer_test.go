@@ -16,7 +16,6 @@ import (
 // cellar is the model of a map: what every logical block is.
 type cellar struct {
 	blocks []cell
-	free   map[disk.BlockNum]bool // data blocks that free was called for
 }
 
 type cell struct {

@@ -8,9 +8,6 @@ import (
 	"github.com/e4kit/e4kit/ext4fs/disk"
 )
 
-// maxPieces is the most runs that one edit puts into a leaf.
-const maxPieces = 3
-
 // edit replaces some entries of the leaf at the end of the path by others. It
 // is done in three steps: plan says which nodes change, come or go; acquire
 // gets credits, versions and new blocks for all of them; commit changes bytes

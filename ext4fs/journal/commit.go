@@ -195,7 +195,7 @@ func (c *commit) toLog() error {
 	w := log.newWriter(j.ctx, c.t.id)
 	w.revokes(c.revokes)
 	w.blocks(c.frozen)
-	w.flush()
+	w.clearCommit()
 	if w.err != nil {
 		return w.err
 	}

@@ -300,12 +300,18 @@ func (j *Journal) RunningID() uint32 {
 
 // Hold keeps the transaction that runs, or will run next, open until release
 // is called: what one goroutine does meanwhile is durable as a whole or not at
-// all. Commits wait for the release, but for one that has begun already; Begin
-// gives ErrHeld instead of waiting when there is no room left. release may be
-// called more than once.
+// all. Commits wait for the release; Begin gives ErrHeld instead of waiting when
+// there is no room left. release may be called more than once.
+//
+// A commit that somebody waits for already comes first, and Hold waits for it:
+// he may have what the holder is going to want, such as the lock of an inode.
+// So the caller must not have a handle.
 func (j *Journal) Hold() (release func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	for j.running != nil && j.wanted && j.holds == 0 && j.usable() == nil {
+		_ = j.wait(j.ctx) // an abort ends it
+	}
 	j.holds++
 	var once sync.Once
 	return func() {

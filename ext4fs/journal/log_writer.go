@@ -104,6 +104,24 @@ func (w *logWriter) extendSum(b []byte) {
 	}
 }
 
+// clearCommit zeroes the place of the commit block, and writes all that is to
+// be durable before that comes. Its checksum is over the whole block and all of
+// it but the start is zeros: if only the first sector arrives, it must not be
+// followed by sectors of an earlier lap. The kernel takes care of that when it
+// reads; e2fsck 1.47 gives up the transaction, and calls the file system
+// damaged.
+func (w *logWriter) clearCommit() {
+	if !w.format.HasTails() {
+		w.flush()
+		return
+	}
+	clear(w.slot())
+	place := w.after(w.at, w.fill-1)
+	w.flush()
+	w.at = place
+	w.wrote--
+}
+
 // commit writes the commit block, which everything else must be durable for.
 func (w *logWriter) commit(seconds uint64, nanos uint32) {
 	c := disk.JournalCommitBlock{Sequence: w.id, Seconds: seconds, Nanoseconds: nanos}

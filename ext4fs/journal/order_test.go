@@ -50,7 +50,8 @@ func (d *teller) told() string {
 }
 
 // The writes and flushes of a commit and a checkpoint: none is missing, and
-// none too many.
+// none too many. With the first write goes a block of zeros to where the commit
+// block will be.
 func TestOrder(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -59,15 +60,15 @@ func TestOrder(t *testing.T) {
 		want     [4]string // first commit, second, revoking one, close
 	}{
 		{name: "internal", want: [4]string{
-			"dev.superblock v21 dev.descriptor4 dev.sync dev.commit1 dev.sync",
-			"dev.descriptor2 dev.sync dev.commit1 dev.sync",
-			"dev.superblock v21 dev.revoke3 dev.sync dev.commit1 dev.sync",
+			"dev.superblock v21 dev.descriptor5 dev.sync dev.commit1 dev.sync",
+			"dev.descriptor3 dev.sync dev.commit1 dev.sync",
+			"dev.superblock v21 dev.revoke4 dev.sync dev.commit1 dev.sync",
 			"dev.home1 dev.home1 dev.home1 dev.sync dev.superblock v21 dev.sync",
 		}},
 		{name: "external", external: true, want: [4]string{
-			"log.superblock v21 log.descriptor4 dev.sync log.sync log.commit1 log.sync",
-			"log.descriptor2 dev.sync log.sync log.commit1 log.sync",
-			"log.superblock v21 log.revoke3 dev.sync log.sync log.commit1 log.sync",
+			"log.superblock v21 log.descriptor5 dev.sync log.sync log.commit1 log.sync",
+			"log.descriptor3 dev.sync log.sync log.commit1 log.sync",
+			"log.superblock v21 log.revoke4 dev.sync log.sync log.commit1 log.sync",
 			"dev.home1 dev.home1 dev.home1 dev.sync log.superblock v21 log.sync",
 		}},
 		{name: "none", logless: true, want: [4]string{
@@ -126,4 +127,48 @@ func TestOrder(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTornCommit: where a commit block goes there are zeros, lap after lap, so
+// that any part of its sectors is a whole commit block, or none.
+func TestTornCommit(t *testing.T) {
+	var old *tornWatch
+	w := newWorld(t, kinds[6], 1024, func(dev device.Writer) device.Writer {
+		old = &tornWatch{Writer: dev}
+		return old
+	})
+	old.w = w
+	w.start()
+	for v := range uint64(1500) {
+		w.commit(w.change(v+1, disk.BlockNum(v%300), disk.BlockNum(v*7%300)))
+	}
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	if old.commits < 1500 || old.bad > 0 {
+		t.Errorf("%d of %d commit blocks came over something else than zeros", old.bad, old.commits)
+	}
+}
+
+// tornWatch looks at what commit blocks are written over.
+type tornWatch struct {
+	device.Writer
+	w  *world
+	mu sync.Mutex // guards what follows
+
+	commits, bad int
+}
+
+func (d *tornWatch) WriteAt(p []byte, off int64) (int, error) {
+	if h, ok := disk.DecodeJournalHeader(p); ok && h.Type == disk.JournalCommit && off/int64(d.w.bs) >= worldBlocks {
+		b := make([]byte, len(p))
+		if _, err := d.Writer.ReadAt(b, off); err != nil {
+			return 0, err
+		}
+		d.mu.Lock()
+		if d.commits++; !allZeros(b) || len(b) != d.w.bs {
+			d.bad++
+		}
+		d.mu.Unlock()
+	}
+	return d.Writer.WriteAt(p, off)
 }

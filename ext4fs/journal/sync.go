@@ -14,8 +14,18 @@ import (
 // caller must not have one. There is nothing to wait for in a transaction that
 // changes nothing, or has not begun.
 func (j *Journal) Commit(ctx context.Context, tid uint32) error {
+	return j.commitOf(ctx, tid, false)
+}
+
+// CommitUnheld is Commit, but gives ErrHeld instead of waiting where somebody
+// holds the transaction open: for callers who have what he may want.
+func (j *Journal) CommitUnheld(ctx context.Context, tid uint32) error {
+	return j.commitOf(ctx, tid, true)
+}
+
+func (j *Journal) commitOf(ctx context.Context, tid uint32, unheld bool) error {
 	j.mu.Lock()
-	if err := j.usable(); err != nil {
+	if err := j.mayWait(unheld); err != nil {
 		j.mu.Unlock()
 		return err
 	}
@@ -34,9 +44,25 @@ func (j *Journal) Commit(ctx context.Context, tid uint32) error {
 
 // Sync returns when the changes of all handles that have ended, and all data
 // written to the device before the call, are durable.
-func (j *Journal) Sync(ctx context.Context) error {
-	j.mu.Lock()
+func (j *Journal) Sync(ctx context.Context) error { return j.syncAll(ctx, false) }
+
+// SyncUnheld is to Sync what CommitUnheld is to Commit.
+func (j *Journal) SyncUnheld(ctx context.Context) error { return j.syncAll(ctx, true) }
+
+// mayWait returns why a commit cannot be waited for. Called with mu.
+func (j *Journal) mayWait(unheld bool) error {
 	if err := j.usable(); err != nil {
+		return err
+	}
+	if unheld && j.holds > 0 {
+		return ErrHeld
+	}
+	return nil
+}
+
+func (j *Journal) syncAll(ctx context.Context, unheld bool) error {
+	j.mu.Lock()
+	if err := j.mayWait(unheld); err != nil {
 		j.mu.Unlock()
 		return err
 	}
@@ -100,9 +126,14 @@ func (j *Journal) waitDurable(ctx context.Context, t *transaction) error {
 
 // Checkpoint commits what has ended, writes everything home and leaves the log
 // empty.
-func (j *Journal) Checkpoint(ctx context.Context) error {
+func (j *Journal) Checkpoint(ctx context.Context) error { return j.checkpointOf(ctx, false) }
+
+// CheckpointUnheld is to Checkpoint what CommitUnheld is to Commit.
+func (j *Journal) CheckpointUnheld(ctx context.Context) error { return j.checkpointOf(ctx, true) }
+
+func (j *Journal) checkpointOf(ctx context.Context, unheld bool) error {
 	j.mu.Lock()
-	if err := j.usable(); err != nil {
+	if err := j.mayWait(unheld); err != nil {
 		j.mu.Unlock()
 		return err
 	}

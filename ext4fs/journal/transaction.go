@@ -56,18 +56,3 @@ func (t *transaction) empty() bool {
 	defer t.mu.Unlock()
 	return len(t.blocks) == 0
 }
-
-func (t *transaction) get(bn disk.BlockNum) *cache.Buffer {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.live(bn)
-}
-
-// live returns the transaction's version of a block, if it has one that was not
-// forgotten. Called with mu.
-func (t *transaction) live(bn disk.BlockNum) *cache.Buffer {
-	if m := t.blocks[bn]; m != nil && !m.forgotten {
-		return m.buf
-	}
-	return nil
-}
