@@ -36,7 +36,7 @@ var crashWorks = []*crashWork{
 // was.
 var tolerated = []error{
 	syscall.ENOSPC, syscall.EEXIST, syscall.ENOENT, syscall.ENOTEMPTY, syscall.ENOTDIR, syscall.EISDIR, syscall.EINVAL,
-	syscall.EOPNOTSUPP, syscall.EPERM, syscall.ENODATA, syscall.EDQUOT, syscall.E2BIG, syscall.EBUSY, syscall.ELOOP, ErrNoAttr, journal.ErrHeld,
+	syscall.EOPNOTSUPP, syscall.EPERM, ErrQuota, syscall.E2BIG, syscall.EBUSY, syscall.ELOOP, ErrNoAttr, journal.ErrHeld,
 }
 
 // do is op that fails the test for errors which should not be.
