@@ -11,7 +11,7 @@ import (
 )
 
 // errNotOpenFor: the file was opened for the other direction only.
-var errNotOpenFor error = &kind{"not open for that", fs.ErrPermission, syscall.EBADF}
+var errNotOpenFor = disk.NewKind("not open for that", fs.ErrPermission, syscall.EBADF)
 
 // openWith makes a File of an inode that the caller holds; the File's Close
 // gives that up. flag is as for os.OpenFile, of which what concerns the name

@@ -18,7 +18,7 @@ type VerityReport struct {
 }
 
 // ErrNoVerity: the file has no Merkle tree.
-var ErrNoVerity error = &kind{"not a verity file", nil, 0}
+var ErrNoVerity = disk.NewKind("not a verity file")
 
 // Verity checks the content of a verity file against its Merkle tree, and the
 // tree against the root hash in its descriptor. A mismatch is told in the

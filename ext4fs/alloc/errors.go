@@ -1,26 +1,18 @@
 package alloc
 
-import "syscall"
+import (
+	"syscall"
 
-// kind is an error that matches an errno, so that callers need not know this
-// package.
-type kind struct {
-	msg   string
-	errno syscall.Errno
-}
-
-func (k *kind) Error() string { return k.msg }
-
-// Is reports whether target is the errno that says the same.
-func (k *kind) Is(target error) bool { return target == error(k.errno) }
+	"github.com/e4kit/e4kit/ext4fs/disk"
+)
 
 // Kinds of errors of this room.
 var (
 	// ErrNoSpace: no block can be given out. If Pending says that frees wait
 	// for a commit, one more try after that may help.
-	ErrNoSpace error = &kind{"no space left on device", syscall.ENOSPC}
+	ErrNoSpace = disk.NewKind("no space left on device", syscall.ENOSPC)
 	// ErrNoInodes: no inode can be given out; Pending has a say here too.
-	ErrNoInodes error = &kind{"no inodes left", syscall.ENOSPC}
+	ErrNoInodes = disk.NewKind("no inodes left", syscall.ENOSPC)
 	// ErrInvalid: the request makes no sense.
-	ErrInvalid error = &kind{"invalid allocation request", syscall.EINVAL}
+	ErrInvalid = disk.NewKind("invalid allocation request", syscall.EINVAL)
 )

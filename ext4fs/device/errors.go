@@ -19,19 +19,10 @@ var (
 	ErrTooLarge = errors.New("decompressed image is too large")
 	// ErrNoPartition: the wanted partition, or any with an ext file system,
 	// does not exist. It matches fs.ErrNotExist.
-	ErrNoPartition error = &kind{"no such partition", fs.ErrNotExist}
+	ErrNoPartition = disk.NewKind("no such partition", fs.ErrNotExist)
 	// ErrManyPartitions: several partitions fit and one must be named.
 	ErrManyPartitions = errors.New("several partitions fit")
 )
-
-// kind is an error value that also matches another.
-type kind struct {
-	msg string
-	is  error
-}
-
-func (k *kind) Error() string        { return k.msg }
-func (k *kind) Is(target error) bool { return target == k.is }
 
 // FormatError says that a container or a partition table is not what it
 // claims to be: cut off, out of range, or with a wrong checksum. It matches

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"sync"
 	"syscall"
+
+	"github.com/e4kit/e4kit/ext4fs/disk"
 )
 
 // Writer is a device that can be changed. WriteAt follows io.WriterAt; a write
@@ -69,18 +71,7 @@ func AsWriter(d Device) (Writer, bool) {
 
 // ErrReadOnly says that the image was not opened for writing. It matches
 // syscall.EROFS and fs.ErrPermission.
-var ErrReadOnly error = &errnoKind{"image is open for reading only", fs.ErrPermission, syscall.EROFS}
-
-// errnoKind is a kind that matches an errno too.
-type errnoKind struct {
-	msg   string
-	is    error
-	errno syscall.Errno
-}
-
-func (k *errnoKind) Error() string { return k.msg }
-
-func (k *errnoKind) Is(target error) bool { return target == k.is || target == error(k.errno) }
+var ErrReadOnly = disk.NewKind("image is open for reading only", fs.ErrPermission, syscall.EROFS)
 
 // RangeError says that a write, a range to discard or to zero, or a window does
 // not lie inside the device. Nothing was changed. It matches fs.ErrInvalid and

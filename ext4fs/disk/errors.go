@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +17,20 @@ var (
 	// ErrUnsupported: the image uses something that is not understood.
 	ErrUnsupported = fmt.Errorf("not understood: %w", errors.ErrUnsupported)
 )
+
+// NewKind is an error that also matches others, an io/fs error or an errno, so
+// that callers need not know the package it comes from.
+func NewKind(msg string, matches ...error) error { return &kind{msg, matches} }
+
+type kind struct {
+	msg     string
+	matches []error
+}
+
+func (k *kind) Error() string { return k.msg }
+
+// Is reports whether target is one of the errors that the kind stands for.
+func (k *kind) Is(target error) bool { return slices.Contains(k.matches, target) }
 
 // CorruptError says which record is impossible and why. It matches
 // ErrCorrupt. Zero Block and Inode mean that they are not known or do not

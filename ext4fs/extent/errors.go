@@ -10,32 +10,19 @@ import (
 	"github.com/e4kit/e4kit/ext4fs/disk"
 )
 
-// kind is an error that matches an errno and perhaps an io/fs error.
-type kind struct {
-	msg   string
-	is    error
-	errno syscall.Errno
-}
-
-func (k *kind) Error() string { return k.msg }
-
-func (k *kind) Is(target error) bool {
-	return k.is != nil && target == k.is || target == error(k.errno)
-}
-
 // Kinds of errors that changing a map gives. What the image is to blame for
 // is a *disk.CorruptError.
 var (
 	// ErrTooBig (EFBIG): the map cannot hold this logical or physical block,
 	// or the tree cannot grow.
-	ErrTooBig error = &kind{"block beyond what the map can hold", nil, syscall.EFBIG}
+	ErrTooBig = disk.NewKind("block beyond what the map can hold", syscall.EFBIG)
 	// ErrMapped (EEXIST): there are mapped blocks where none must be.
-	ErrMapped error = &kind{"blocks are mapped already", fs.ErrExist, syscall.EEXIST}
+	ErrMapped = disk.NewKind("blocks are mapped already", fs.ErrExist, syscall.EEXIST)
 	// ErrNotMapped (ENOENT): there is a hole where mapped blocks must be.
-	ErrNotMapped error = &kind{"blocks are not mapped", fs.ErrNotExist, syscall.ENOENT}
+	ErrNotMapped = disk.NewKind("blocks are not mapped", fs.ErrNotExist, syscall.ENOENT)
 	// ErrInvalid (EINVAL): a run without blocks, with flags that no map
 	// keeps, or a move that has no sense.
-	ErrInvalid error = &kind{"not a run of blocks", fs.ErrInvalid, syscall.EINVAL}
+	ErrInvalid = disk.NewKind("not a run of blocks", fs.ErrInvalid, syscall.EINVAL)
 )
 
 // LostNodeError says that a node which is not part of the map any more, or did

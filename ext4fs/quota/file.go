@@ -10,16 +10,8 @@ import (
 	"github.com/e4kit/e4kit/ext4fs/disk"
 )
 
-type kind struct {
-	msg   string
-	errno syscall.Errno
-}
-
-func (k *kind) Error() string        { return k.msg }
-func (k *kind) Is(target error) bool { return target == error(k.errno) }
-
 // ErrQuota: a limit would be passed; it matches syscall.EDQUOT.
-var ErrQuota error = &kind{"disk quota exceeded", syscall.EDQUOT}
+var ErrQuota = disk.NewKind("disk quota exceeded", syscall.EDQUOT)
 
 // Storage is a quota file's content, in blocks of the file system. A File
 // calls it under its lock only.

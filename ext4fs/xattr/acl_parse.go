@@ -84,7 +84,7 @@ func parseACLEntry(word string, ids IDs, noPerm bool) (ACLTextEntry, error) {
 	e := ACLTextEntry{Entry: disk.ACLEntry{ID: disk.ACLNoID}}
 	fields := strings.Split(word, ":")
 	for n := range fields {
-		fields[n] = unescapeACL(strings.TrimSpace(fields[n]))
+		fields[n] = UnescapeOctal(strings.TrimSpace(fields[n]))
 	}
 	if isWord(fields[0], "default") {
 		e.Default, fields = true, fields[1:]
@@ -196,8 +196,8 @@ func (e *ACLTextEntry) perm(s string) error {
 	return nil
 }
 
-// unescapeACL undoes what escape did.
-func unescapeACL(s string) string {
+// UnescapeOctal undoes the \NNN, \\ and \" of what getfacl and getfattr print.
+func UnescapeOctal(s string) string {
 	if !strings.Contains(s, `\`) {
 		return s
 	}

@@ -100,7 +100,8 @@ func (e *env) rmTree(img *image, up *ext4fs.Inode, name, path string, dir *ext4f
 	if depth >= maxDepth {
 		return false, e.failChange(img, path, errors.New("too many directories deep"))
 	}
-	list, bad := listDir(dir, e.tells || e.dry)
+	byName := e.tells || e.dry
+	list, bad := listDir(dir, byName)
 	whole = true
 	if bad != nil {
 		whole = false
@@ -108,7 +109,7 @@ func (e *env) rmTree(img *image, up *ext4fs.Inode, name, path string, dir *ext4f
 			return false, err
 		}
 	}
-	if !e.tells {
+	if !byName {
 		// Neighbours in the inode tables one after the other: each block of
 		// them is changed in one transaction, not in many.
 		slices.SortFunc(list, func(a, b listed) int { return cmp.Compare(a.inode, b.inode) })

@@ -366,7 +366,7 @@ func (e *env) restoreACL(top *node, text string) error {
 			}
 		}
 		if path, ok := strings.CutPrefix(line, "# file: "); ok {
-			if n = e.restored(top, unescapeOctal(path)); n == nil {
+			if n = e.restored(top, xattr.UnescapeOctal(path)); n == nil {
 				return nil
 			}
 		}

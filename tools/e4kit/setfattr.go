@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/e4kit/e4kit/ext4fs"
+	"github.com/e4kit/e4kit/ext4fs/xattr"
 )
 
 func setfattrCommand(e *env) *cli.Command {
@@ -83,33 +83,9 @@ func parseXattrValue(s string) ([]byte, error) {
 	case strings.HasPrefix(s, "0s"), strings.HasPrefix(s, "0S"):
 		return base64.StdEncoding.DecodeString(s[2:])
 	case len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"':
-		return []byte(unescapeOctal(s[1 : len(s)-1])), nil
+		return []byte(xattr.UnescapeOctal(s[1 : len(s)-1])), nil
 	}
 	return []byte(s), nil
-}
-
-// unescapeOctal undoes \NNN, \\ and \".
-func unescapeOctal(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			b.WriteByte(s[i])
-			continue
-		}
-		if i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		i++
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // maxDump bounds the text that is read into memory.
@@ -155,14 +131,14 @@ func (e *env) restoreXattrs(c *cli.Context, file string) error {
 		line++
 		text = strings.TrimSuffix(text, "\n")
 		if path, ok := strings.CutPrefix(text, "# file: "); ok {
-			n = e.restored(top, unescapeOctal(path))
+			n = e.restored(top, xattr.UnescapeOctal(path))
 			continue
 		}
 		if text == "" || text[0] == '#' || n == nil {
 			continue
 		}
 		name, value, _ := strings.Cut(text, "=")
-		name = unescapeOctal(name)
+		name = xattr.UnescapeOctal(name)
 		v, err := parseXattrValue(value)
 		if err != nil {
 			return fmt.Errorf("%s: line %d: %w", file, line, err)
