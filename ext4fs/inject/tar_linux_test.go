@@ -33,7 +33,7 @@ func TestUntar_GNU(t *testing.T) {
 			{"gnu", []string{"--format=gnu", "-S", "-J"}, "holes"},
 			{"gnu-links", []string{"--format=gnu", "-j"}, "links"},
 			{"oldgnu", []string{"--format=oldgnu", "-S"}, "holes"},
-			{"ustar", []string{"--format=ustar"}, "nodes"},
+			{"ustar", []string{"--format=ustar"}, "special"},
 			{"v7", []string{"--format=v7"}, "many"},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
@@ -48,6 +48,9 @@ func TestUntar_GNU(t *testing.T) {
 					want = some(tt.dir)
 				}
 				got := untarred(t, file)
+				if tt.dir == "special" { // GNU tar has neither sockets nor links of devices
+					want, got = want.Without("/socket").Drop("NLINK"), got.Drop("NLINK")
+				}
 				if tt.name != "pax" && tt.name != "pax-0.1" && tt.name != "pax-0.0" {
 					want, got = want.Drop("MTIME"), got.Drop("MTIME") // whole seconds
 				}
