@@ -32,6 +32,7 @@
 // # Limits
 //
 // Times of change and creation are those of the copy; inode flags and project
-// numbers are what the target directory gives. Host sources have owners,
-// devices, holes and extended attributes on Linux only.
+// numbers are what the target directory gives. Host sources have holes and
+// extended attributes on Linux only, owners, device numbers and hard links on
+// Linux, macOS and FreeBSD.
 package inject

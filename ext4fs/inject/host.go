@@ -12,6 +12,7 @@ import (
 
 	"github.com/e4kit/e4kit/ext4fs"
 	"github.com/e4kit/e4kit/ext4fs/disk"
+	"github.com/e4kit/e4kit/ext4fs/host"
 )
 
 // hostWalk walks a tree of the host.
@@ -126,7 +127,7 @@ func (v *hostWalk) load(it *item, info fs.FileInfo) (err error) {
 	case disk.ModeRegular:
 		b := &hostBody{path: it.path, info: info}
 		it.body = b
-		if it.size <= smallFile && (v.o.Sparse != SparseKeep || !mayHaveHoles(info)) && v.o.Sparse != SparseAlways {
+		if it.size <= smallFile && (v.o.Sparse != SparseKeep || !host.MayHaveHoles(info)) && v.o.Sparse != SparseAlways {
 			it.data, _, err = b.bytes(smallFile)
 			if err != nil {
 				return err
@@ -145,7 +146,7 @@ type hostBody struct {
 
 // open opens the file that was seen.
 func (b *hostBody) open() (*os.File, int64, error) {
-	f, err := openHost(b.path)
+	f, err := host.Open(b.path)
 	if err != nil {
 		return nil, 0, bare(err)
 	}
@@ -198,16 +199,36 @@ func (b *hostBody) bytes(limit int64) ([]byte, bool, error) {
 // hostSpans yields what of a host file is no hole.
 func hostSpans(f *os.File, size int64) iter.Seq2[ext4fs.Span, error] {
 	return func(yield func(ext4fs.Span, error) bool) {
-		for off := int64(0); off < size; {
-			s, ok, err := nextData(f, off, size)
-			if err != nil {
-				yield(ext4fs.Span{}, err)
+		for s, err := range host.Spans(f, size) {
+			if !yield(ext4fs.Span(s), err) {
 				return
 			}
-			if !ok || !yield(s, nil) {
-				return
-			}
-			off = s.Off + s.Len
 		}
+	}
+}
+
+// hostXattrs reads the attributes that are wanted.
+func hostXattrs(path string, o *Options) ([]ext4fs.Xattr, error) {
+	list, err := host.Xattrs(path, o.Follow, func(name string) bool {
+		return isACL(name) && o.ACLs || !isACL(name) && o.Xattrs
+	})
+	var found []ext4fs.Xattr
+	for _, x := range list {
+		found = append(found, ext4fs.Xattr(x))
+	}
+	return found, err
+}
+
+// system fills in what only the system knows of a file.
+func (v *hostWalk) system(it *item, info fs.FileInfo) {
+	st, ok := host.StatOf(info)
+	if !ok {
+		return
+	}
+	it.uid, it.gid = st.UID, st.GID
+	it.major, it.minor = st.Major, st.Minor
+	it.atime = st.Atime
+	if v.o.Links && st.Links > 1 && !info.IsDir() {
+		it.link, it.names = host.ID{Dev: st.Dev, Ino: st.Ino}, int(st.Links)
 	}
 }

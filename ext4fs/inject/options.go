@@ -5,6 +5,7 @@ import (
 	"io/fs"
 
 	"github.com/e4kit/e4kit/ext4fs"
+	"github.com/e4kit/e4kit/ext4fs/pax"
 )
 
 // Sparse says what becomes of holes.
@@ -126,7 +127,7 @@ var (
 	// ErrSame: source and destination are the same file.
 	ErrSame = errors.New("source and destination are the same file")
 	// ErrType: the source is of a type that images do not have.
-	ErrType = errors.New("unknown type of file")
+	ErrType = pax.ErrType
 )
 
 // fatal reports whether an error of the target ends the job: whatever comes

@@ -3,16 +3,15 @@ package inject
 import (
 	"bufio"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 
 	"github.com/e4kit/e4kit/ext4fs"
 	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/ext4fs/disk"
+	"github.com/e4kit/e4kit/ext4fs/pax"
 	"github.com/e4kit/e4kit/ext4fs/xattr"
 )
 
@@ -89,14 +88,14 @@ func (t *untar) read(ctx context.Context, r io.Reader) error {
 		return err
 	}
 	defer z.Close()
-	in := &tarReader{r: bufio.NewReaderSize(z, pieceSize)}
+	in := pax.NewReader(bufio.NewReaderSize(z, pieceSize))
 	for n := 0; ; n++ {
-		h, err := in.next()
+		h, err := in.Next()
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
-			if n == 0 && errors.Is(err, errTar) {
+			if n == 0 && errors.Is(err, pax.ErrHeader) {
 				return fmt.Errorf("not a tar archive: %w", err)
 			}
 			return fmt.Errorf("damaged archive after %d members: %w", n, err)
@@ -105,7 +104,7 @@ func (t *untar) read(ctx context.Context, r io.Reader) error {
 		if m == nil {
 			continue
 		}
-		if err == nil && m.kind() == disk.ModeRegular && !m.isLink && h.size > 0 {
+		if err == nil && m.kind() == disk.ModeRegular && !m.isLink && h.Size > 0 {
 			err = t.content(m, h, in)
 		}
 		if m.err == nil {
@@ -127,9 +126,9 @@ func (t *untar) read(ctx context.Context, r io.Reader) error {
 }
 
 // content reads small content, and prepares the rest to be read by the writer.
-func (t *untar) content(m *member, h *tarHeader, in io.Reader) error {
-	b := &streamBody{r: in, size: h.size}
-	if h.sparse {
+func (t *untar) content(m *member, h *pax.Header, in io.Reader) error {
+	b := &streamBody{r: in, size: h.Size}
+	if h.Sparse {
 		m.body, m.done = &piecesBody{r: in, h: h}, make(chan struct{})
 		return nil
 	}
@@ -151,13 +150,13 @@ func (t *untar) content(m *member, h *tarHeader, in io.Reader) error {
 // piecesBody is the content of a sparse member.
 type piecesBody struct {
 	r io.Reader
-	h *tarHeader
+	h *pax.Header
 }
 
 func (b *piecesBody) writeTo(ctx context.Context, w *writer, to *ext4fs.Inode) error {
 	in := &counting{w, b.r}
 	end := int64(0)
-	for _, p := range b.h.pieces {
+	for _, p := range b.h.Pieces {
 		if w.o.Sparse == SparseNever && p.Off > end {
 			if err := w.writeZeros(ctx, to, end, p.Off-end); err != nil {
 				return err
@@ -173,10 +172,10 @@ func (b *piecesBody) writeTo(ctx context.Context, w *writer, to *ext4fs.Inode) e
 		end = p.Off + p.Len
 	}
 	if w.o.Sparse == SparseNever {
-		return w.writeZeros(ctx, to, end, b.h.size-end)
+		return w.writeZeros(ctx, to, end, b.h.Size-end)
 	}
-	if to.Size() < b.h.size {
-		return to.Truncate(b.h.size)
+	if to.Size() < b.h.Size {
+		return to.Truncate(b.h.Size)
 	}
 	return nil
 }
@@ -184,141 +183,59 @@ func (b *piecesBody) writeTo(ctx context.Context, w *writer, to *ext4fs.Inode) e
 func (b *piecesBody) bytes(int64) ([]byte, bool, error) { return nil, false, nil }
 
 // member makes a member of a header, nil for what is none.
-func (t *untar) member(h *tarHeader) (*member, error) {
+func (t *untar) member(h *pax.Header) (*member, error) {
 	m := &member{}
-	m.path, m.size = h.name, h.size
-	m.uid, m.gid = uint32(h.uid), uint32(h.gid)
-	m.major, m.minor = uint32(h.major), uint32(h.minor)
-	m.mtime, m.atime = h.mtime, h.atime
+	m.path, m.size = h.Name, h.Size
+	m.mtime, m.atime = h.Mtime, h.Atime
 	if m.atime.IsZero() {
-		m.atime = h.mtime
+		m.atime = h.Mtime
 	}
-	m.target = h.link
-	kind, err := memberKind(h)
-	if kind == 0 && err == nil || t.o.Match != nil && !t.o.Match(h.name) {
+	m.target = h.Link
+	kind, err := h.FileType()
+	if kind == 0 && err == nil || t.o.Match != nil && !t.o.Match(h.Name) {
 		return nil, nil
 	}
-	m.mode = kind | uint16(h.mode)&^disk.ModeType
-	if h.uid < 0 || h.gid < 0 || h.uid > 1<<32-1 || h.gid > 1<<32-1 {
-		return m, fmt.Errorf("owner %d:%d: %w", h.uid, h.gid, ext4fs.ErrInvalid)
-	}
+	m.mode = kind | uint16(h.Mode)&^disk.ModeType
 	if err != nil {
 		return m, err
 	}
-	if m.names, err = memberNames(h.name, t.o.Strip); err != nil {
+	if m.uid, m.gid, err = h.Owner(); err != nil {
+		return m, fmt.Errorf("%w: %w", ext4fs.ErrInvalid, err)
+	}
+	m.major, m.minor = uint32(h.Major), uint32(h.Minor)
+	if kind == disk.ModeChar || kind == disk.ModeBlock {
+		if _, _, err = h.Device(); err != nil {
+			return m, fmt.Errorf("%w: %w", ext4fs.ErrInvalid, err)
+		}
+	}
+	if m.names, err = memberNames(h.Name, t.o.Strip); err != nil {
 		return m, err
 	}
 	if t.o.Strip > 0 && len(m.names) == 0 {
 		return nil, nil
 	}
-	if h.kind == tarHard {
+	if h.Type == pax.TypeLink {
 		m.isLink = true
-		if m.hardlink, err = memberNames(h.link, t.o.Strip); err != nil {
+		if m.hardlink, err = memberNames(h.Link, t.o.Strip); err != nil {
 			return m, err
 		}
 	}
-	m.xattrs, err = memberXattrs(h, t.o.IDs)
+	attrs, err := h.Xattrs(t.o.IDs)
+	for _, x := range attrs {
+		m.xattrs = append(m.xattrs, ext4fs.Xattr(x))
+	}
 	if err != nil {
-		m.warned, err = append(m.warned, err), nil
+		m.warned = append(m.warned, err)
 	}
-	return m, err
+	return m, nil
 }
 
-// memberKind is the type in i_mode; 0 and no error is something to be left out.
-func memberKind(h *tarHeader) (uint16, error) {
-	switch h.kind {
-	case tarRegular, tarContiguous, tarHard:
-		return disk.ModeRegular, nil
-	case tarSymlink:
-		return disk.ModeSymlink, nil
-	case tarChar:
-		return disk.ModeChar, nil
-	case tarBlockDev:
-		return disk.ModeBlock, nil
-	case tarDir, tarDumpDir:
-		return disk.ModeDir, nil
-	case tarFIFO:
-		return disk.ModeFIFO, nil
-	case tarVolume:
-		return 0, nil
-	}
-	return disk.ModeRegular, fmt.Errorf("type %q of tar: %w", h.kind, ErrType)
-}
-
-// memberNames takes a name apart; nothing may be left of it.
+// memberNames takes a name apart, less its first elements. The target
+// directory is the root of absolute ones.
 func memberNames(name string, strip int) ([]string, error) {
-	var list []string
-	for _, el := range strings.Split(name, "/") {
-		switch el {
-		case "", ".":
-		case "..":
-			return nil, ErrName
-		default:
-			list = append(list, el)
-		}
+	list, err := pax.SplitName(name)
+	if errors.Is(err, pax.ErrDotDot) {
+		return nil, ErrName
 	}
 	return list[min(strip, len(list)):], nil
-}
-
-const (
-	paxXattr      = "SCHILY.xattr."
-	libXattr      = "LIBARCHIVE.xattr."
-	paxACLAccess  = "SCHILY.acl.access"
-	paxACLDefault = "SCHILY.acl.default"
-	paxSELinux    = "RHT.security.selinux"
-)
-
-// memberXattrs finds extended attributes and ACLs in the extended header. With
-// an error it gives the others.
-func memberXattrs(h *tarHeader, ids xattr.IDs) (list []ext4fs.Xattr, bad error) {
-	for key, value := range h.records {
-		x := ext4fs.Xattr{Value: []byte(value)}
-		var err error
-		switch {
-		case strings.HasPrefix(key, paxXattr):
-			x.Name = keyDecoder.Replace(key[len(paxXattr):])
-			if isACL(x.Name) && h.records[aclRecord(x.Name)] != "" {
-				continue // said twice; the text has what was meant
-			}
-		case strings.HasPrefix(key, libXattr):
-			x.Name = key[len(libXattr):]
-			if _, ok := h.records[paxXattr+x.Name]; ok {
-				continue
-			}
-			x.Value, err = base64.RawStdEncoding.DecodeString(strings.TrimRight(value, "="))
-		case key == paxSELinux:
-			if _, ok := h.records[paxXattr+"security.selinux"]; ok {
-				continue
-			}
-			x.Name = "security.selinux"
-		case key == paxACLAccess, key == paxACLDefault:
-			x.Name = nameAccess
-			if key == paxACLDefault {
-				x.Name = nameDefault
-			}
-			var entries []disk.ACLEntry
-			if entries, err = xattr.ParseACL(value, ids); err == nil {
-				x.Value = disk.EncodeCallACL(entries)
-			}
-		default:
-			continue
-		}
-		if err != nil {
-			bad = errors.Join(bad, fmt.Errorf("%s: %w", key, err))
-			continue
-		}
-		list = append(list, x)
-	}
-	sortXattrs(list)
-	return list, bad
-}
-
-// keyDecoder undoes how GNU tar writes names that have an equals sign.
-var keyDecoder = strings.NewReplacer("%3D", "=", "%25", "%")
-
-func aclRecord(name string) string {
-	if name == nameDefault {
-		return paxACLDefault
-	}
-	return paxACLAccess
 }

@@ -241,7 +241,3 @@ func (t *untar) finishDirs() error {
 	}
 	return nil
 }
-
-func sortXattrs(list []ext4fs.Xattr) {
-	slices.SortFunc(list, func(a, b ext4fs.Xattr) int { return strings.Compare(a.Name, b.Name) })
-}

@@ -19,7 +19,7 @@ func (t *Writer) regular(ctx context.Context, i *ext4fs.Inode, name, path string
 			return nil
 		}
 	}
-	h := &header{name: name, kind: typeFile, size: size}
+	h := &header{name: name, kind: TypeRegular, size: size}
 	var m sparseMap
 	if !t.o.NoSparse && size > 0 {
 		var err error

@@ -1,4 +1,7 @@
-// Package pax writes trees of a file system as POSIX.1-2001 (PAX) tar streams.
+// Package pax writes trees of a file system as POSIX.1-2001 (PAX) tar streams,
+// and reads the streams that tar programs write.
+//
+// # Writing
 //
 // A member's header is a ustar block; what does not fit it goes into an
 // extended header before it: long or unusual names, large numbers, times with
@@ -16,4 +19,17 @@
 //
 // Not carried over: sockets, which tar has no type for (they are skipped with
 // a warning), times of access and change, inode flags.
+//
+// # Reading
+//
+//	stream  = members, two blocks of zeros
+//	member  = header block, data, padding to 512
+//	before a member may come extended headers: x and g (PAX records), L and K
+//	(long names of GNU)
+//
+// A Reader understands v7, ustar, GNU, star and PAX headers, numbers of base
+// 256, holes in all four forms that GNU tar has written, and attributes and
+// ACLs as GNU tar, star, bsdtar and the Writer have them. Not understood:
+// archives in several volumes, holes in star's own form, binary ACLs and
+// attributes of Solaris and macOS.
 package pax

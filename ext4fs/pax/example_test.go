@@ -55,3 +55,33 @@ func ExampleWriter() {
 	// etc/passwd 300
 	// etc/shadow 200
 }
+
+func ExampleReader() {
+	var stream bytes.Buffer
+	w := tar.NewWriter(&stream)
+	if err := w.WriteHeader(&tar.Header{Name: "etc/hostname", Size: 5, Mode: 0o644}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := w.Write([]byte("ext4\n")); err != nil {
+		log.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		log.Fatal(err)
+	}
+
+	// Data that is not asked for is not read.
+	data := bytes.NewReader(stream.Bytes())
+	r := pax.NewReaderAt(data, data.Size())
+	for {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%s: %d bytes at %d\n", h.Name, h.Stored, h.Offset)
+	}
+	// Output:
+	// etc/hostname: 5 bytes at 512
+}

@@ -12,14 +12,24 @@ const blockSize = 512
 
 // Types of members.
 const (
-	typeFile     = '0'
-	typeLink     = '1'
-	typeSymlink  = '2'
-	typeChar     = '3'
-	typeBlock    = '4'
-	typeDir      = '5'
-	typeFIFO     = '6'
-	typeExtended = 'x'
+	TypeRegular    = '0'
+	TypeLink       = '1' // another name of a member that came before
+	TypeSymlink    = '2'
+	TypeChar       = '3'
+	TypeBlock      = '4'
+	TypeDir        = '5'
+	TypeFIFO       = '6'
+	TypeContiguous = '7' // a regular file
+	TypeDumpDir    = 'D' // a directory; its data is a list for incremental restores
+	TypeVolume     = 'V' // a name of the archive, no file
+
+	typeOldRegular = 0
+	typeExtended   = 'x'
+	typeOldRecords = 'X' // of Solaris, before there was a standard
+	typeGlobal     = 'g'
+	typeLongName   = 'L'
+	typeLongLink   = 'K'
+	typeSparse     = 'S'
 )
 
 // header is what a member's header says.

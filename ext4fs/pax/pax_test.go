@@ -24,20 +24,20 @@ func TestHeader(t *testing.T) {
 		name string
 		h    header
 	}{
-		{"plain", header{name: "a/b", mode: 0o644, mtime: time.Unix(1700000000, 0), kind: typeSymlink, link: "c"}},
-		{"100 bytes", header{name: strings.Repeat("n", 100), mtime: time.Unix(0, 0), kind: typeSymlink, link: strings.Repeat("l", 100)}},
-		{"long", header{name: long, mtime: time.Unix(1, 2), kind: typeSymlink, link: long}},
-		{"UTF-8", header{name: "Überblick", mtime: time.Unix(5, 0), kind: typeSymlink, link: "żółw"}},
-		{"newline", header{name: "a\nb", mtime: time.Unix(5, 0), kind: typeSymlink, link: "c\nd"}},
-		{"large owner", header{name: "a", uid: 1<<32 - 1, gid: 1 << 21, mtime: time.Unix(5, 0), kind: typeSymlink, link: "c"}},
-		{"before 1970", header{name: "a", mtime: time.Unix(-5, 250000000), kind: typeSymlink, link: "c"}},
-		{"just before 1970", header{name: "a", mtime: time.Unix(-1, 999999999), kind: typeSymlink, link: "c"}},
-		{"2446", header{name: "a", mtime: time.Unix(15032385535, 1), kind: typeSymlink, link: "c"}},
-		{"device", header{name: "a", mtime: time.Unix(5, 0), kind: typeChar, major: 4095, minor: 1048575}},
-		{"fifo", header{name: "a", mtime: time.Unix(5, 0), kind: typeFIFO}},
-		{"setuid directory", header{name: "a/", mode: 0o7755, mtime: time.Unix(5, 0), kind: typeDir}},
-		{"hard link", header{name: "a", mtime: time.Unix(5, 0), kind: typeLink, link: long}},
-		{"xattr", header{name: "a", mtime: time.Unix(5, 0), kind: typeFIFO, records: []record{{"SCHILY.xattr.user.x", strings.Repeat("v", 980)}}}},
+		{"plain", header{name: "a/b", mode: 0o644, mtime: time.Unix(1700000000, 0), kind: TypeSymlink, link: "c"}},
+		{"100 bytes", header{name: strings.Repeat("n", 100), mtime: time.Unix(0, 0), kind: TypeSymlink, link: strings.Repeat("l", 100)}},
+		{"long", header{name: long, mtime: time.Unix(1, 2), kind: TypeSymlink, link: long}},
+		{"UTF-8", header{name: "Überblick", mtime: time.Unix(5, 0), kind: TypeSymlink, link: "żółw"}},
+		{"newline", header{name: "a\nb", mtime: time.Unix(5, 0), kind: TypeSymlink, link: "c\nd"}},
+		{"large owner", header{name: "a", uid: 1<<32 - 1, gid: 1 << 21, mtime: time.Unix(5, 0), kind: TypeSymlink, link: "c"}},
+		{"before 1970", header{name: "a", mtime: time.Unix(-5, 250000000), kind: TypeSymlink, link: "c"}},
+		{"just before 1970", header{name: "a", mtime: time.Unix(-1, 999999999), kind: TypeSymlink, link: "c"}},
+		{"2446", header{name: "a", mtime: time.Unix(15032385535, 1), kind: TypeSymlink, link: "c"}},
+		{"device", header{name: "a", mtime: time.Unix(5, 0), kind: TypeChar, major: 4095, minor: 1048575}},
+		{"fifo", header{name: "a", mtime: time.Unix(5, 0), kind: TypeFIFO}},
+		{"setuid directory", header{name: "a/", mode: 0o7755, mtime: time.Unix(5, 0), kind: TypeDir}},
+		{"hard link", header{name: "a", mtime: time.Unix(5, 0), kind: TypeLink, link: long}},
+		{"xattr", header{name: "a", mtime: time.Unix(5, 0), kind: TypeFIFO, records: []record{{"SCHILY.xattr.user.x", strings.Repeat("v", 980)}}}},
 	} {
 		b := tt.h.bytes()
 		if len(b)%blockSize != 0 {

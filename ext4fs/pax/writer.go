@@ -110,7 +110,7 @@ func (t *Writer) add(ctx context.Context, i *ext4fs.Inode, name, path string, de
 			if l.left--; l.left <= 0 {
 				delete(t.links, i.Number())
 			}
-			return t.member(&header{name: name, kind: typeLink, link: l.name}, i, path)
+			return t.member(&header{name: name, kind: TypeLink, link: l.name}, i, path)
 		}
 		// Only a file that got into the stream can be linked to.
 		before := t.files
@@ -136,15 +136,15 @@ func (t *Writer) one(ctx context.Context, i *ext4fs.Inode, name, path string) er
 			t.fail(path, err)
 			return nil
 		}
-		h.kind, h.link = typeSymlink, target
+		h.kind, h.link = TypeSymlink, target
 	case disk.ModeChar:
-		h.kind = typeChar
+		h.kind = TypeChar
 		h.major, h.minor = raw.Device()
 	case disk.ModeBlock:
-		h.kind = typeBlock
+		h.kind = TypeBlock
 		h.major, h.minor = raw.Device()
 	case disk.ModeFIFO:
-		h.kind = typeFIFO
+		h.kind = TypeFIFO
 	case disk.ModeSocket:
 		if t.o.Skipped != nil {
 			t.o.Skipped(path, "socket")
@@ -161,7 +161,7 @@ func (t *Writer) one(ctx context.Context, i *ext4fs.Inode, name, path string) er
 func (t *Writer) member(h *header, i *ext4fs.Inode, path string) error {
 	raw := i.Raw()
 	h.mode, h.uid, h.gid, h.mtime = uint32(raw.Mode()&0o7777), raw.UID(), raw.GID(), raw.Mtime()
-	if !t.o.NoXattrs && h.kind != typeLink {
+	if !t.o.NoXattrs && h.kind != TypeLink {
 		records, err := xattrRecords(i)
 		if err != nil {
 			t.fail(path, err)
@@ -191,7 +191,7 @@ func (t *Writer) directory(ctx context.Context, i *ext4fs.Inode, name, path stri
 		return nil
 	}
 	t.dirs[i.Number()] = true
-	if err := t.member(&header{name: strings.TrimSuffix(name, "/") + "/", kind: typeDir}, i, path); err != nil {
+	if err := t.member(&header{name: strings.TrimSuffix(name, "/") + "/", kind: TypeDir}, i, path); err != nil {
 		return err
 	}
 	list, err := list(i)
