@@ -30,7 +30,7 @@ func Decompress(ctx context.Context, r io.Reader) (*Decompressed, error) {
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
 		d.Format = "gzip"
 		d.out, err = newGzip(d.in)
-	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}), isSkippable(head):
 		d.Format = "zstd"
 		d.out, err = newZstd(d.in)
 	case bytes.HasPrefix(head, xzMagic):
@@ -46,6 +46,11 @@ func Decompress(ctx context.Context, r io.Reader) (*Decompressed, error) {
 		return nil, streamError(d.in, d.Format, err)
 	}
 	return d, nil
+}
+
+// isSkippable recognises a frame that zstd skips: pzstd begins with one.
+func isSkippable(head []byte) bool {
+	return len(head) >= 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:4], []byte{0x2a, 0x4d, 0x18})
 }
 
 // Read decodes the next bytes.

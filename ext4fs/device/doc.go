@@ -43,6 +43,13 @@
 // functions Discard, Zero and WriteV do without them where they are missing.
 // Nothing here makes a device longer.
 //
+// # Making containers
+//
+// WriteAndroidSparse and WriteCompressed (gzip, zstd) write a device as a
+// stream, the same bytes each time, and read only what is data: what NextData
+// tells, or the caller. WriteTable writes a GPT or MBR with one partition around
+// what is at the place that TableOptions.Layout tells.
+//
 // # Concurrency
 //
 // A Device is safe for concurrent use, and the ones here read without taking a
