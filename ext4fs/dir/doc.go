@@ -13,6 +13,10 @@
 // inode. A change checks all it reads, gets all blocks it needs, and only then
 // changes bytes; checksums are computed at the commit, by sealers.
 //
+// A Builder makes whole directories of a new file system, without transactions:
+// a Plan needs the names alone and tells size and order, and makes the blocks,
+// or the bytes of an inline directory, once the inodes are known.
+//
 // Every record is checked before use. What is impossible is a
 // *disk.CorruptError, a wrong checksum a *disk.ChecksumError; iterators yield
 // these between the entries, and go on behind the trouble when the consumer

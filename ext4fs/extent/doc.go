@@ -20,6 +20,8 @@
 // neighbours are joined, and a root takes over the entries of its only child,
 // if the transaction has credits to spare for it.
 //
+// Build makes the whole tree of a new file, with full nodes, out of its runs.
+//
 // Deviations from the kernel: it splits a leaf behind the new run's place,
 // keeps sparse leaves, and folds only a tree of one leaf into the inode. An
 // index key below the first key of its child is accepted here. Old kernels

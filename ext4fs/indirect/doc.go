@@ -15,5 +15,7 @@
 // blocks a run needs are allocated before the first is linked, and those that
 // become empty are given back.
 //
+// Build makes the whole map of a new file out of its runs.
+//
 // Pointer blocks have no checksum, and there are no unwritten blocks.
 package indirect

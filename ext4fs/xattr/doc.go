@@ -2,7 +2,7 @@
 // attribute block, checks them, and gives values with a known form (POSIX
 // ACLs, file capabilities) as types and as text. Edit changes them in copies of
 // these bytes, with everything where the kernel would put it; the rules of ACLs
-// are functions. Nothing here does I/O.
+// are functions. Lay writes those of a new inode. Nothing here does I/O.
 //
 // All bounds are checked before anything is returned: names, values and the
 // terminator lie inside their place, and no value overlaps the entries.

@@ -11,7 +11,7 @@ import (
 // gives.
 var (
 	// ErrNoSpace: neither the inode nor the block nor a value inode has room.
-	ErrNoSpace = disk.NewKind("no space left for the attribute", syscall.ENOSPC)
+	ErrNoSpace = disk.NewKind("no room for the attribute", syscall.ENOSPC)
 	// ErrNameRange: a name of no bytes or of more than 255.
 	ErrNameRange = disk.NewKind("attribute name out of range", syscall.ERANGE)
 	// ErrTooBig: a value of more than 64 KiB.
