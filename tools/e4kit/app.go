@@ -15,6 +15,7 @@ const programSummary = "an offline toolkit for ext2, ext3 and ext4 images"
 const (
 	categoryLook    = "Look around"
 	categoryTake    = "Take out, put in"
+	categoryMake    = "Make"
 	categoryChange  = "Change"
 	categoryVerify  = "Verify and compare"
 	categoryInside  = "Look inside"
@@ -35,6 +36,7 @@ func verbs(e *env) []*cli.Command {
 		readlinkCommand(e),
 		cpCommand(e),
 		tarCommand(e),
+		mkfsCommand(e),
 		mkdirCommand(e),
 		rmCommand(e),
 		rmdirCommand(e),
@@ -102,9 +104,7 @@ func finishCommand(e *env, c *cli.Command, name string) {
 	for _, sub := range c.Subcommands {
 		finishCommand(e, sub, name+" "+sub.Name)
 	}
-	if c.Category != categoryProgram {
-		c.Flags = append(c.Flags, globalFlags()...)
-	}
+	c.Flags = append(c.Flags, sharedFlags(c)...)
 	if action := c.Action; action != nil {
 		c.Action = func(ctx *cli.Context) error {
 			e.verb = name

@@ -75,6 +75,7 @@ func (k *completer) complete(words []string) {
 		k.then = "files" // no command of ours
 	case k.pendingValue(words, flags, literal):
 		k.then = "files"
+		k.values(command, findFlag(flags, words[len(words)-2]), last)
 	case !literal && strings.HasPrefix(last, "-"):
 		k.flags(command, flags, last)
 	case command == nil:
@@ -173,6 +174,23 @@ func (k *completer) pendingValue(words []string, flags []cli.Flag, literal bool)
 	}
 	f := findFlag(flags, before)
 	return f != nil && takesValue(f)
+}
+
+// values offers what a flag of mkfs takes, if that is one of a few words.
+func (k *completer) values(command *cli.Command, f cli.Flag, prefix string) {
+	if command == nil || command.Name != "mkfs" || f == nil {
+		return
+	}
+	known := mkfsValues[f.Names()[0]]
+	if known == nil {
+		return
+	}
+	k.then = ""
+	for _, word := range known() {
+		if strings.HasPrefix(word, prefix) {
+			k.add(word, "")
+		}
+	}
 }
 
 func (k *completer) commands(commands []*cli.Command, prefix string) {

@@ -42,6 +42,11 @@ func TestComplete(t *testing.T) {
 		{"ls demo.img:<2>/et", "demo.img:<2>/etc/ :nospace"},
 		{"--json l", "ls ln label :"},
 		{"nonsense x", ":files"},
+		{"mkfs --profile gr", "grub grub-2.12 :"},
+		{"mkfs --format _", "raw android gz zst :"},
+		{"mkfs -t e", "ext2 ext3 ext4 :"},
+		{"mkfs --from _", ":files"},
+		{"mkfs --parti", "--partition :"},
 	} {
 		words := strings.Fields(tt.words)
 		if last := len(words) - 1; words[last] == "_" {

@@ -42,6 +42,18 @@ func globalFlags() []cli.Flag {
 	return flags
 }
 
+// sharedFlags are the global flags that a command takes: what makes images opens
+// none, and has other uses for some of the names.
+func sharedFlags(c *cli.Command) []cli.Flag {
+	switch c.Category {
+	case categoryProgram:
+		return nil
+	case categoryMake:
+		return globalFlags()[:1] // --json
+	}
+	return globalFlags()
+}
+
 // readGlobalFlags keeps the global flags in e.
 func (e *env) readGlobalFlags(c *cli.Context) error {
 	e.json = c.Bool("json")

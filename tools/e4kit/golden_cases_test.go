@@ -108,6 +108,7 @@ var goldenCases = []goldenCase{
 	golden("help-flag", "--help"),
 	golden("help-cp", "help", "cp"),
 	golden("help-find", "find", "--help"),
+	golden("help-mkfs", "help", "mkfs"),
 	golden("help-unknown", "help", "lss"),
 	golden("usage-none"),
 	golden("usage-unknown-command", "lss", "demo.img"),
