@@ -145,7 +145,7 @@ func (h *Header) xattr(key, value string, ids xattr.IDs) (x Xattr, err error) {
 	switch {
 	case strings.HasPrefix(key, keyXattr):
 		name := keyDecoder.Replace(key[len(keyXattr):])
-		if name == nameAccess && has(keyACLAccess) || name == nameDefault && has(keyACLDefault) {
+		if name == nameAccess && h.tellsACL(keyACLAccess, ids) || name == nameDefault && h.tellsACL(keyACLDefault, ids) {
 			return x, nil // the text has what was meant
 		}
 		return Xattr{name, []byte(value)}, nil
@@ -164,17 +164,31 @@ func (h *Header) xattr(key, value string, ids xattr.IDs) (x Xattr, err error) {
 		}
 		return Xattr{nameSELinux, []byte(value)}, nil
 	case key == keyACLAccess, key == keyACLDefault:
-		entries, err := xattr.ParseACL(value, ids)
-		if err != nil {
-			return x, err
-		}
 		name := nameAccess
 		if key == keyACLDefault {
 			name = nameDefault
 		}
+		entries, err := xattr.ParseACL(value, ids)
+		if err != nil && has(keyXattr+name) {
+			return x, nil // the attribute has it in numbers
+		}
+		if err != nil {
+			return x, err
+		}
 		return Xattr{name, disk.EncodeCallACL(entries)}, nil
 	}
 	return x, nil
+}
+
+// tellsACL reports whether there is the text of an ACL that can be understood.
+// GNU tar puts the names that its host knows into it, whatever it was asked.
+func (h *Header) tellsACL(key string, ids xattr.IDs) bool {
+	text, ok := h.Record(key)
+	if !ok {
+		return false
+	}
+	_, err := xattr.ParseACL(text, ids)
+	return err == nil
 }
 
 // keyDecoder undoes how GNU tar writes names that have an equals sign.

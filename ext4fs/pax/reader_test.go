@@ -361,6 +361,25 @@ func TestHeader_members(t *testing.T) {
 	}
 }
 
+// TestHeader_aclOfUnknownName takes the ACL in numbers where its text has a name
+// that is not known here.
+func TestHeader_aclOfUnknownName(t *testing.T) {
+	text := "user::rw-\nuser:nobody-here:rwx\ngroup::r--\nmask::rwx\nother::r--\n"
+	h := Header{local: map[string]string{"SCHILY.acl.access": text, "SCHILY.xattr.system.posix_acl_access": "numbers"}}
+	got, err := h.Xattrs(xattr.IDs{})
+	if err != nil || len(got) != 1 || got[0].Name != "system.posix_acl_access" || string(got[0].Value) != "numbers" {
+		t.Errorf("%q, %v", got, err)
+	}
+	known := xattr.IDs{User: func(string) (uint32, bool) { return 1000, true }}
+	if got, err = h.Xattrs(known); err != nil || len(got) != 1 || string(got[0].Value) == "numbers" {
+		t.Errorf("known: %q, %v", got, err)
+	}
+	delete(h.local, "SCHILY.xattr.system.posix_acl_access")
+	if got, err = h.Xattrs(xattr.IDs{}); err == nil || len(got) != 0 {
+		t.Errorf("without numbers: %q, %v", got, err)
+	}
+}
+
 // FuzzReader: the three ways of reading agree, nothing panics, and what both
 // this reader and archive/tar read is the same.
 func FuzzReader(f *testing.F) {

@@ -54,7 +54,7 @@ func (b *bench) clean() error {
 	if err := b.unmount(); err != nil {
 		return err
 	}
-	return os.RemoveAll(b.dir)
+	return errors.Join(os.RemoveAll(b.dir), dropLarge())
 }
 
 func (b *bench) close() error {

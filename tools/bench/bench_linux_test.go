@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -186,8 +187,8 @@ func TestMedian(t *testing.T) {
 // The names of jobs are what --only matches, so they must be different.
 func TestJobs(t *testing.T) {
 	seen := map[string]bool{}
-	for _, j := range jobs() {
-		if seen[j.name] || j.what == "" || j.goal <= 0 || j.workload == "" {
+	for _, j := range slices.Concat(jobs(), writeJobs(smallScale), mkfsJobs(smallMkfs, true)) {
+		if seen[j.name] || j.what == "" || j.goal <= 0 || j.workload == "" && j.target == nil {
 			t.Errorf("job %+v", j)
 		}
 		seen[j.name] = true
@@ -198,5 +199,48 @@ func TestJobs(t *testing.T) {
 			}
 			names[s.name] = true
 		}
+	}
+}
+
+// What strace shows of an image's writes is told from other writes.
+func TestWriteCall(t *testing.T) {
+	for line, want := range map[string]string{
+		`123 pwrite64(3, "\0\0"..., 4096, 1024) = 4096`: "4096",
+		`123 write(12, "x"..., 65536) = 65536`:          "65536",
+		`123 pwritev2(7, [{iov_base="x"}], 1, 0) = 8`:   "8",
+		`123 write(1, "done\n", 5) = 5`:                 "",
+		`123 pwrite64(3, "x", 1, 0) = -1 ENOSPC (No)`:   "",
+		`123 --- SIGURG {si_signo=SIGURG} ---`:          "",
+	} {
+		got := ""
+		if m := writeCall.FindStringSubmatch(line); m != nil {
+			got = m[1]
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+}
+
+// A source goes when no later job wants it.
+func TestDropSources(t *testing.T) {
+	b := &bench{ctx: t.Context(), dir: t.TempDir()}
+	for _, name := range []string{"a", "b"} {
+		if _, err := b.source(name, func(path string) error { return os.Mkdir(path, 0o755) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, second := &job{drop: []string{"a", "b"}}, &job{drop: []string{"a"}}
+	if err := b.dropSources(first, []*job{second}); err != nil {
+		t.Fatal(err)
+	}
+	if list, _ := os.ReadDir(b.dir); len(list) != 1 || list[0].Name() != "a" {
+		t.Errorf("left: %v", list)
+	}
+	if err := b.dropSources(second, nil); err != nil {
+		t.Fatal(err)
+	}
+	if list, _ := os.ReadDir(b.dir); len(list) != 0 {
+		t.Errorf("left: %v", list)
 	}
 }

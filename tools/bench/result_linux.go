@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 )
 
-// memoryBound is what e4kit may take at most in any job.
+// memoryBound is what e4kit may take at most in any job that says nothing else.
 const memoryBound = 100 << 20
 
 // result is what a job gave.
@@ -27,6 +28,7 @@ type result struct {
 	Error     string     `json:"error,omitempty"`
 
 	rounds []map[string]cost
+	memory int64
 }
 
 // sideResult is the median of what a side took.
@@ -35,6 +37,8 @@ type sideResult struct {
 	Wall float64 `json:"wall_seconds"`
 	CPU  float64 `json:"cpu_seconds"`
 	RSS  int64   `json:"peak_rss_bytes"` // the largest
+
+	Figures *figures `json:"figures,omitempty"`
 }
 
 // other is a further program compared with the peer.
@@ -45,7 +49,10 @@ type other struct {
 }
 
 func newResult(j *job) *result {
-	r := &result{Job: j.name, What: j.what, Goal: j.goal}
+	r := &result{Job: j.name, What: j.what, Goal: j.goal, memory: memoryBound}
+	if j.memory != 0 {
+		r.memory = j.memory
+	}
 	r.Peer.Name, r.E4kit.Name = j.peer.name, j.ours.name
 	for _, s := range j.others {
 		o := &other{}
@@ -53,6 +60,23 @@ func newResult(j *job) *result {
 		r.Others = append(r.Others, o)
 	}
 	return r
+}
+
+// tell takes in the figures of the sides.
+func (r *result) tell(told map[string]figures) {
+	for _, s := range r.sides() {
+		if f, ok := told[s.Name]; ok {
+			s.Figures = &f
+		}
+	}
+}
+
+func (r *result) sides() []*sideResult {
+	list := []*sideResult{&r.Peer, &r.E4kit}
+	for _, o := range r.Others {
+		list = append(list, &o.sideResult)
+	}
+	return list
 }
 
 // add takes in a round and computes everything anew.
@@ -63,7 +87,7 @@ func (r *result) add(costs map[string]cost) {
 	r.side(&r.E4kit)
 	r.Wall, r.CPU = r.ratios(r.E4kit.Name)
 	r.Met = r.Wall <= r.Goal
-	r.MemoryMet = r.E4kit.RSS <= memoryBound
+	r.MemoryMet = r.E4kit.RSS <= r.memory
 	for _, o := range r.Others {
 		r.side(&o.sideResult)
 		o.WallRatio, o.CPURatio = r.ratios(o.Name)
@@ -138,8 +162,24 @@ func printTable(w io.Writer, results []*result) error {
 				toSeconds(r.Peer.Wall), toSeconds(o.Wall), o.WallRatio, o.CPURatio, o.RSS>>20)
 		}
 	}
+	printFigures(&b, results)
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// printFigures writes what the jobs tell beside times.
+func printFigures(b *bytes.Buffer, results []*result) {
+	for _, r := range results {
+		var list []string
+		for _, s := range r.sides() {
+			if s.Figures != nil {
+				list = append(list, s.Name+": "+s.Figures.String())
+			}
+		}
+		if len(list) > 0 {
+			fmt.Fprintf(b, "\n%s: %s\n", r.What, strings.Join(list, "; "))
+		}
+	}
 }
 
 func toSeconds(s float64) string { return seconds(time.Duration(s * float64(time.Second))) }

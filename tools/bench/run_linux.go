@@ -43,6 +43,14 @@ type job struct {
 	// target, of a job that writes, makes the image p.img anew before every
 	// run; there is no workload then.
 	target func(b *bench, p place) error
+	// onTmpfs has the target beside the sources and not on the disk. onDisk is
+	// for a job whose sources are on the disk too.
+	onTmpfs, onDisk bool
+	drop            []string // sources in the bench's folder to remove afterwards
+	memory          int64    // what e4kit may take; 0 is memoryBound
+	// figures tells of what a side made, once, beside its costs.
+	figures func(b *bench, p place, s side) (figures, error)
+	told    map[string]figures
 	// same compares the results of the peer and of e4kit in depth, once.
 	same func(peer, ours place) error
 	// want are the facts that the peer gave while warming up.
@@ -55,8 +63,9 @@ func (j *job) sides() []side { return append([]side{j.peer, j.ours}, j.others...
 // only the end of the context ends all.
 func (b *bench) jobs(list []*job) ([]*result, error) {
 	var results []*result
-	for _, j := range list {
+	for i, j := range list {
 		r, err := b.job(j)
+		err = errors.Join(err, b.dropSources(j, list[i+1:]))
 		if cerr := b.ctx.Err(); cerr != nil {
 			return results, errors.Join(cerr, b.unmount())
 		}
@@ -94,6 +103,7 @@ func (b *bench) job(j *job) (*result, error) {
 	if err := b.warmUp(j, sides, img, aux); err != nil {
 		return r, err
 	}
+	r.tell(j.told)
 	rounds := b.rounds
 	if j.quick {
 		rounds *= 3
@@ -159,7 +169,7 @@ func (b *bench) once(j *job, s side, p place, discard bool) (cost, string, error
 	}
 	if j.target != nil {
 		var err error
-		if p.img, err = b.targetOf(s.name); err != nil {
+		if p.img, err = b.targetOf(j, s.name); err != nil {
 			return cost{}, "", err
 		}
 		defer os.Remove(p.img)
@@ -183,6 +193,11 @@ func (b *bench) once(j *job, s side, p place, discard bool) (cost, string, error
 	if err != nil {
 		return c, "", err
 	}
+	if !discard && j.figures != nil {
+		if err := b.figuresOf(j, s, p); err != nil {
+			return c, facts, err
+		}
+	}
 	if discard {
 		if s.checks && facts != j.want {
 			return c, facts, fmt.Errorf("%s has %s this time, not %s", s.name, facts, j.want)
@@ -190,6 +205,20 @@ func (b *bench) once(j *job, s side, p place, discard bool) (cost, string, error
 		err = errors.Join(os.RemoveAll(p.dest), os.RemoveAll(p.out))
 	}
 	return c, facts, err
+}
+
+// figuresOf notes the figures of what a side made.
+func (b *bench) figuresOf(j *job, s side, p place) error {
+	f, err := j.figures(b, p, s)
+	if err != nil {
+		return err
+	}
+	if j.told == nil {
+		j.told = map[string]figures{}
+	}
+	j.told[s.name] = f
+	b.say("%s: %s: %s", j.name, s.name, f)
+	return nil
 }
 
 // measureAll runs commands in order and adds up what they took. After one that

@@ -206,6 +206,30 @@ func manyTar(n int) func(*bench, string) (string, error) {
 	}
 }
 
+// writeFolders writes an archive of n files of a few bytes, 1000 in a folder.
+func writeFolders(out io.Writer, n int) error {
+	w := tar.NewWriter(out)
+	if err := w.WriteHeader(&tar.Header{Name: "./", Typeflag: tar.TypeDir, Mode: 0o755}); err != nil {
+		return err
+	}
+	for i := range n {
+		if i%1000 == 0 {
+			if err := w.WriteHeader(&tar.Header{Name: fmt.Sprintf("%04d/", i/1000), Typeflag: tar.TypeDir, Mode: 0o755}); err != nil {
+				return err
+			}
+		}
+		text := fmt.Sprintf("content of %d\n", i)
+		h := &tar.Header{Name: fmt.Sprintf("%04d/file-%06d", i/1000, i), Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(text))}
+		if err := w.WriteHeader(h); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(w, text); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
 func writeMany(out io.Writer, n int) error {
 	w := tar.NewWriter(out)
 	if err := w.WriteHeader(&tar.Header{Name: "many/", Typeflag: tar.TypeDir, Mode: 0o755}); err != nil {
@@ -228,11 +252,14 @@ func command1(ctx context.Context, argv ...string) error {
 }
 
 // targetOf is where a side of a writing job has its image: on the local disk,
-// beside the workloads.
-func (b *bench) targetOf(side string) (string, error) {
-	dir, err := workDir()
-	if err != nil {
-		return "", err
+// beside the workloads, or in the bench's folder on the tmpfs.
+func (b *bench) targetOf(j *job, side string) (string, error) {
+	dir := b.dir
+	if !j.onTmpfs || j.onDisk {
+		var err error
+		if dir, err = workDir(); err != nil {
+			return "", err
+		}
 	}
 	return filepath.Join(dir, "target-"+strings.NewReplacer(" ", "-", ",", "").Replace(side)+".img"), os.MkdirAll(dir, 0o755)
 }
