@@ -84,7 +84,15 @@ func (i *Inode) dropXattrs(h *txn) error {
 		// What it names is lost; a check finds it.
 		i.fs.live.super.noteLater(err)
 	}
-	values := countValues(in)
+	return i.dropOuter(h, countValues(in))
+}
+
+// dropBlockXattrs is dropXattrs for the attributes that are not in the inode.
+func (i *Inode) dropBlockXattrs(h *txn) error { return i.dropOuter(h, 0) }
+
+// dropOuter gives back the attribute block, and the attributes in the inode if
+// values of them, that number, are in inodes of their own.
+func (i *Inode) dropOuter(h *txn, values int) error {
 	if values == 0 && i.FileACL() == 0 {
 		return nil
 	}
@@ -175,7 +183,7 @@ func (i *Inode) shedSome(sets ...xattr.Set) (err error) {
 	if err != nil {
 		return err
 	}
-	h, err := i.fs.begin(credits)
+	h, err := i.begin(credits)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/e4kit/e4kit/ext4fs/disk"
+	"github.com/e4kit/e4kit/ext4fs/journal"
 	"github.com/e4kit/e4kit/ext4fs/quota"
 	"github.com/e4kit/e4kit/testimages"
 )
@@ -515,5 +516,78 @@ func abuse(f *FS) {
 		default:
 			_ = i.SetXattr("user.a", testimages.Content(uint64(k%4), k%4*900), 0)
 		}
+	}
+}
+
+// TestCreate_moreThanTheJournal: what one transaction has no room for is not
+// done at all, and says so like a full disk, as in Linux.
+func TestCreate_moreThanTheJournal(t *testing.T) {
+	dev := formatRAM(t, 16<<20, "-b", "1024", "-J", "size=1", "-O", "ea_inode")
+	f := openQuiet(t, dev)
+	root := mustRoot(t, f)
+	before := f.live.alloc.Counts()
+	n := &NewNode{Mode: disk.ModeRegular | 0o600}
+	for k := range 6 {
+		n.Xattrs = append(n.Xattrs, Xattr{Name: fmt.Sprintf("user.%d", k), Value: bytes.Repeat([]byte{byte(k)}, 60000)})
+	}
+	_, err := root.Create("file", n)
+	if !errors.Is(err, ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) || !errors.Is(err, journal.ErrTooLarge) {
+		t.Errorf("create: %v", err)
+	}
+	if _, err := root.Child("file"); !errors.Is(err, ErrNotExist) {
+		t.Errorf("the file is there: %v", err)
+	}
+	if after := f.live.alloc.Counts(); after != before {
+		t.Errorf("%+v, before %+v", after, before)
+	}
+	// One after the other they are no trouble.
+	list := n.Xattrs
+	n.Xattrs = nil
+	i, err := root.Create("file", n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range list {
+		if err := i.SetXattr(x.Name, x.Value, 0); err != nil {
+			t.Error(err)
+		}
+	}
+	closeWrite(t, f)
+	fsckDevice(t, dev)
+}
+
+// TestErrors_saidOnce: no message says the same twice.
+func TestErrors_saidOnce(t *testing.T) {
+	dev := formatRAM(t, 4<<20, "-b", "1024", "-N", "16")
+	f := openQuiet(t, dev)
+	root := mustRoot(t, f)
+	i, err := root.Create("file", &NewNode{Mode: disk.ModeRegular | 0o600})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.SetXattr("user.a", []byte("x"), 0); err != nil {
+		t.Fatal(err)
+	}
+	_, full := i.WriteAt(make([]byte, 8<<20), 0)
+	var inodes error
+	for k := 0; inodes == nil && k < 20; k++ {
+		_, inodes = root.Create(fmt.Sprint(k), &NewNode{Mode: disk.ModeFIFO | 0o600})
+	}
+	for _, c := range []struct {
+		err  error
+		kind error
+		want string
+	}{
+		{i.RemoveXattr("user.none"), ErrNoAttr, "user.none of inode 12: no such attribute"},
+		{i.SetXattr("user.a", nil, XattrCreate), ErrExist, "user.a of inode 12: attribute exists"},
+		{full, ErrNoSpace, "no space left in the file system: no free blocks"},
+		{inodes, ErrNoSpace, "no space left in the file system: no free inodes"},
+	} {
+		if !errors.Is(c.err, c.kind) || c.err.Error() != c.want {
+			t.Errorf("%v, want %s", c.err, c.want)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -37,6 +37,7 @@ func (i *Inode) WriteFrom(ctx context.Context, r io.Reader, off, expect int64) (
 		return 0, err
 	}
 	n, err = i.copyIn(ctx, r, off, expect)
+	defer i.dropUnheld()
 	if ahead && (err != nil || n < expect) {
 		i.mu.Lock()
 		defer i.mu.Unlock()

@@ -183,7 +183,7 @@ func (j *crashJudge) outside(s *testimages.CrashState, spare *device.RAM, b []an
 		return fmt.Errorf("after recovery by e2fsck: %w", err)
 	}
 	j.count.byE2fsck.Add(1)
-	if !one(s, 6, j.rates.kernel) {
+	if j.kind.noKernel || !one(s, 6, j.rates.kernel) {
 		return nil
 	}
 	err := d.Mount(spare, func(string) error { return nil })
@@ -359,8 +359,19 @@ func (w *crashWorld) halfDone(f *FS, m *crashMoment) (int, error) {
 		trace = max(trace, int64(i.record().Ctime().Sub(crashEpoch)/time.Second))
 	}
 	k := sort.Search(len(w.history), func(k int) bool { return w.history[k].tick > trace }) - 1
-	if k < 1 || !w.history[k].wide || w.history[k].inner {
-		return 0, w.unknown(f, m, k)
+	// The next one may have allocated something, which leaves no trace.
+	for _, k := range []int{k, k + 1} {
+		if done, err := w.isHalf(m, k); done || err != nil {
+			return k, err
+		}
+	}
+	return 0, w.unknown(f, m, k)
+}
+
+// isHalf reports whether operation k, and nothing else, is half done.
+func (w *crashWorld) isHalf(m *crashMoment, k int) (bool, error) {
+	if k < 1 || k >= len(w.history) || !w.history[k].wide || w.history[k].inner {
+		return false, nil
 	}
 	for n, now := range w.history[k].change {
 		v := m.change[n]
@@ -372,11 +383,11 @@ func (w *crashWorld) halfDone(f *FS, m *crashMoment) (int, error) {
 			continue
 		}
 		if v.size < min(before.size, now.size) || v.size > max(before.size, now.size) {
-			return 0, fmt.Errorf("operation %d half done: inode %d has %d bytes, before %d, after %d", k, n, v.size, before.size, now.size)
+			return false, fmt.Errorf("operation %d half done: inode %d has %d bytes, before %d, after %d", k, n, v.size, before.size, now.size)
 		}
-		return k, nil
+		return true, nil
 	}
-	return 0, w.unknown(f, m, k)
+	return false, nil
 }
 
 // unknown says what is not as it ever was.

@@ -22,6 +22,7 @@ type crashKindCase struct {
 	discard  bool
 	external int64 // bytes of a journal that lies behind the file system
 	small    bool  // content is short
+	noKernel bool  // not every kernel mounts it
 }
 
 var crashKinds = []*crashKindCase{
@@ -33,7 +34,7 @@ var crashKinds = []*crashKindCase{
 	{name: "orphan_file", size: 10 << 20, mkfs: []string{"-b", "1024", "-J", "size=1", "-O", "orphan_file,metadata_csum_seed"}},
 	{name: "data_journal", size: 10 << 20, mkfs: []string{"-b", "1024", "-J", "size=2"}, data: DataJournal},
 	{name: "ext3", size: 10 << 20, mkfs: []string{"-t", "ext3", "-b", "1024", "-I", "128", "-J", "size=1"}},
-	{name: "quota", size: 10 << 20, mkfs: []string{"-b", "1024", "-J", "size=1", "-O", "quota,project,ea_inode"}},
+	{name: "quota", size: 10 << 20, mkfs: []string{"-b", "1024", "-J", "size=1", "-O", "quota,project,ea_inode"}, noKernel: true},
 	{name: "groups", size: 24 << 20, mkfs: []string{"-b", "1024", "-g", "1024", "-N", "800", "-J", "size=1", "-O", "^resize_inode,^flex_bg,orphan_file"}},
 	{name: "discard", size: 10 << 20, mkfs: []string{"-b", "1024", "-J", "size=1"}, discard: true},
 	{name: "external", size: 10 << 20, mkfs: []string{"-b", "1024", "-O", "^has_journal"}, external: 2 << 20},

@@ -89,6 +89,7 @@ func crashCampaign(t *testing.T) {
 				}
 				c := crashRun(t, dir, kind, work, seed, 0, *crashStatesJobs, rates)
 				total.add(c)
+				t.Logf("so far: %v", total)
 				for _, key := range []string{"kind " + kind.name, "work " + work.name} {
 					if table[key] == nil {
 						table[key], order = new(crashCount), append(order, key)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ var crashWorks = []*crashWork{
 	{name: "batch", run: workBatch},
 	{name: "reopen", run: workReopen},
 	{name: "parallel", run: workParallel},
+	{name: "large", run: workLarge, skip: "inline data_journal"},
 }
 
 // tolerated are errors that random operations meet, and that leave all as it
@@ -172,6 +174,11 @@ func (w *crashWorld) direct(i *Inode, off, n int64) {
 		if err != nil {
 			return err
 		}
+		if !w.inner && w.rng.IntN(2) == 0 { // in a batch it would wait for itself
+			if err := w.f.Sync(context.Background()); err != nil {
+				return err
+			}
+		}
 		p := w.data(int(n))
 		for _, e := range runs {
 			at, k := int64(e.Logical)*bs-off, int64(e.Len)*bs
@@ -179,10 +186,7 @@ func (w *crashWorld) direct(i *Inode, off, n int64) {
 				return err
 			}
 		}
-		if err := i.ConvertUnwritten(off, n); err != nil {
-			return err
-		}
-		return i.SetSize(max(off+n, i.Size()))
+		return i.EndWrite(off, n)
 	})
 }
 
@@ -594,6 +598,51 @@ func workReopen(w *crashWorld) {
 			w.t.Fatal(err)
 		}
 	}
+}
+
+// workLarge writes files in several transactions each.
+func workLarge(w *crashWorld) {
+	for n := range 4 {
+		path := fmt.Sprintf("f%d", n%3)
+		if w.lookup(path) == nil {
+			w.create(path)
+		}
+		i := w.lookup(path)
+		off := w.rng.Int64N(i.Size() + 5000)
+		size := 200_000 + w.rng.IntN(1_500_000)
+		expect := pick(w, int64(size), -1)
+		p := w.data(size)
+		w.do(fmt.Sprintf("copy %d bytes to %d of inode %d, known %v", size, off, i.num, expect > 0), func() error {
+			w.wide = true
+			_, err := i.WriteFrom(context.Background(), &commitsInBetween{w, p}, off, expect)
+			return err
+		})
+		if w.rng.IntN(2) == 0 {
+			w.truncate(i, w.rng.Int64N(i.Size()+1))
+		}
+		w.maySync(4, path)
+	}
+}
+
+// commitsInBetween is a source of data whose reader's transaction is committed
+// now and then.
+type commitsInBetween struct {
+	w *crashWorld
+	p []byte
+}
+
+func (c *commitsInBetween) Read(p []byte) (int, error) {
+	if len(c.p) == 0 {
+		return 0, io.EOF
+	}
+	if c.w.rng.IntN(2) == 0 {
+		if err := c.w.f.Sync(context.Background()); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p[:min(len(p), 300_000)], c.p)
+	c.p = c.p[n:]
+	return n, nil
 }
 
 // workParallel works in several directories at the same time.

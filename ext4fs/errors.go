@@ -7,6 +7,8 @@ import (
 
 	"github.com/e4kit/e4kit/ext4fs/disk"
 	"github.com/e4kit/e4kit/ext4fs/journal"
+	"github.com/e4kit/e4kit/ext4fs/quota"
+	"github.com/e4kit/e4kit/ext4fs/xattr"
 )
 
 // Errors about the image, from the rooms below.
@@ -28,6 +30,9 @@ var (
 	ErrWrongJournal = journal.ErrWrongJournal
 )
 
+// errAttrExists is ErrExist of an attribute.
+var errAttrExists = disk.NewKind("attribute exists", ErrExist, fs.ErrExist, syscall.EEXIST, xattr.ErrExist)
+
 // Kinds of errors of the caller's doing.
 var (
 	ErrNotExist     = disk.NewKind("no such file or directory", fs.ErrNotExist, syscall.ENOENT)
@@ -38,14 +43,14 @@ var (
 	ErrInvalid      = disk.NewKind("invalid argument", fs.ErrInvalid, syscall.EINVAL)
 	ErrLoop         = disk.NewKind("too many levels of symbolic links", syscall.ELOOP)
 	ErrNameLong     = disk.NewKind("file name too long", syscall.ENAMETOOLONG)
-	ErrNoAttr       = disk.NewKind("no such attribute", fs.ErrNotExist)
+	ErrNoAttr       = xattr.ErrNoAttr
 	ErrNoKey        = disk.NewKind("encrypted, and the key is not available", fs.ErrPermission)
 	ErrNoData       = disk.NewKind("no data beyond this offset", syscall.ENXIO)
 	ErrClosed       = disk.NewKind("file already closed", fs.ErrClosed, syscall.EBADF)
 	ErrExist        = disk.NewKind("file exists", fs.ErrExist, syscall.EEXIST)
 	ErrNotEmpty     = disk.NewKind("directory not empty", syscall.ENOTEMPTY)
 	ErrNoSpace      = disk.NewKind("no space left in the file system", syscall.ENOSPC)
-	ErrQuota        = disk.NewKind("disk quota exceeded", syscall.EDQUOT)
+	ErrQuota        = quota.ErrQuota
 	ErrFileTooBig   = disk.NewKind("file too large", syscall.EFBIG)
 	ErrLinks        = disk.NewKind("too many links", syscall.EMLINK)
 	ErrNotPermitted = disk.NewKind("operation not permitted", fs.ErrPermission, syscall.EPERM)

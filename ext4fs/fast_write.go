@@ -12,6 +12,7 @@ import (
 	"github.com/e4kit/e4kit/ext4fs/dir"
 	"github.com/e4kit/e4kit/ext4fs/disk"
 	"github.com/e4kit/e4kit/ext4fs/extent"
+	"github.com/e4kit/e4kit/ext4fs/quota"
 )
 
 // writeFast applies the records of fast commits to the image, in one
@@ -21,21 +22,30 @@ import (
 //
 // The tree is the one that Linux shows after its replay. What Linux leaves
 // wrong beside it is right here, so that a check finds nothing to repair: link
-// counts are those of the names, inodes whose names all went are freed, and
-// i_blocks counts what the inode has.
+// counts are those of the names, inodes whose names all went are freed, i_blocks
+// counts what the inode has, and the quotas what the owners have.
+//
+// Fast commits that the log has no room for as a single transaction, of three
+// quarters of it at most, give ErrNoSpace, and nothing is changed: only Linux can
+// recover such an image, step by step.
 func (f *FS) writeFast(records []disk.FCRecord) (n int, err error) {
 	v, err := f.applyFast(records)
 	if err != nil {
 		return 0, err
 	}
-	release := f.live.journal.Hold()
+	release, err := f.live.journal.Hold(f.context())
+	if err != nil {
+		return 0, err
+	}
+	f.live.replaying = true
 	defer func() {
+		f.live.replaying = false
 		if err != nil {
 			err = f.abort(err) // nothing of it may become durable
 		}
 		release()
 	}()
-	w := &fastWriter{f: f, v: v, order: slices.Sorted(maps.Keys(v.inodes)), names: map[disk.InodeNum]int{}, ghosts: map[disk.InodeNum]bool{}}
+	w := &fastWriter{f: f, v: v, order: slices.Sorted(maps.Keys(v.inodes)), names: map[disk.InodeNum]int{}, ghosts: map[disk.InodeNum]bool{}, charges: map[quota.Owners]fastCharge{}}
 	if err := w.compare(); err != nil {
 		return 0, err
 	}
@@ -59,7 +69,10 @@ func (f *FS) writeFast(records []disk.FCRecord) (n int, err error) {
 			return 0, fmt.Errorf("inode %d: %w", n, err)
 		}
 	}
-	return len(w.order), w.exorcise()
+	if err := w.exorcise(); err != nil {
+		return 0, err
+	}
+	return len(w.order), w.chargeQuotas()
 }
 
 // fastWriter writes a view into the image.
@@ -71,6 +84,7 @@ type fastWriter struct {
 	freed, taken []blockRun             // as in fastBits, but for inodes that are emptied
 	names        map[disk.InodeNum]int  // names added, less those removed
 	ghosts       map[disk.InodeNum]bool // inodes that are gone and have names
+	charges      map[quota.Owners]fastCharge
 }
 
 // handle runs do with a handle that adds at most credits blocks.
@@ -93,6 +107,9 @@ func (w *fastWriter) emptied(n disk.InodeNum, fi *fastInode) bool {
 func (w *fastWriter) compare() error {
 	for _, n := range w.order {
 		fi := w.v.inodes[n]
+		if err := w.count(newInode(w.f, n, fi.before), -1); err != nil {
+			return err
+		}
 		if fi.before.Links() != 0 {
 			old, err := newInode(w.f, n, fi.before).mapped()
 			if err != nil {
@@ -209,11 +226,15 @@ func (w *fastWriter) inode(n disk.InodeNum, fi *fastInode) error {
 	if emptied && used {
 		raw.SetSize(0)
 	}
-	// An inode whose number was used again has lost its map on the way.
-	rebuild := fi.mapped || emptied || !raw.Flags().Has(disk.FlagInlineData) && !bytes.Equal(raw.Block(), fi.before.Block())
+	// An inode whose number was used again has lost its map on the way, and one
+	// that has its content inside now has none.
+	inline := raw.Flags().Has(disk.FlagInlineData)
+	rebuild := fi.mapped || emptied || !inline && !bytes.Equal(raw.Block(), fi.before.Block()) ||
+		inline && was && !fi.before.Flags().Has(disk.FlagInlineData)
 	sectors := newInode(f, n, fi.before).Sectors()
 	if !was {
 		sectors = 0
+		dropStale(newInode(f, n, raw))
 	}
 	err := w.handle(alloc.NewInodeCredits+1+attrCredits, func(h *txn) error {
 		if used && !was {
@@ -233,9 +254,12 @@ func (w *fastWriter) inode(n disk.InodeNum, fi *fastInode) error {
 		i.mu.Lock()
 		defer i.mu.Unlock()
 		if was && used && fi.before.Generation() != raw.Generation() {
-			if err := i.dropXattrs(h); err != nil { // of the inode that had the number before
+			// Of the inode that had the number before. Those in the record stay,
+			// as in Linux.
+			if err := i.dropBlockXattrs(h); err != nil {
 				return err
 			}
+			sectors = i.Sectors()
 		}
 		i.resetMap()
 		return i.update(h, func(r disk.Inode) {
@@ -248,12 +272,15 @@ func (w *fastWriter) inode(n disk.InodeNum, fi *fastInode) error {
 			}
 		})
 	})
+	if err == nil {
+		err = w.reapValues()
+	}
 	if err != nil || !rebuild {
 		return err
 	}
 	list := fi.blocks
 	switch {
-	case emptied:
+	case emptied, inline:
 		list = nil
 	case !fi.mapped:
 		if list, err = newInode(f, n, fi.raw).mapped(); err != nil {
@@ -261,6 +288,25 @@ func (w *fastWriter) inode(n disk.InodeNum, fi *fastInode) error {
 		}
 	}
 	return w.rebuild(n, fi.before, was, list)
+}
+
+// dropStale takes the attributes out of the record of a new inode whose slot has
+// some of an older one, if their values are in inodes: those are gone.
+func dropStale(i *Inode) {
+	in, err := i.inodeXattrs()
+	if r := i.record(); err != nil || countValues(in) > 0 {
+		clear(r[min(disk.InodeBaseSize+r.ExtraSize(), len(r)):])
+	}
+}
+
+// reapValues deletes value inodes that nobody has any more.
+func (w *fastWriter) reapValues() error {
+	for _, v := range w.f.live.shared.takeDead() {
+		if err := v.delete(); err != nil {
+			return fmt.Errorf("value inode %d: %w", v.num, err)
+		}
+	}
+	return nil
 }
 
 // load returns the Inode of n. The slot of one that is new may hold anything.
@@ -301,6 +347,12 @@ func (w *fastWriter) rebuild(n disk.InodeNum, before disk.Inode, was bool, list 
 	}
 	if i.FileACL() != 0 {
 		data += uint64(f.super.ClusterRatio())
+	}
+	attrs, _ := i.rawXattrs() // what cannot be read does not count
+	for _, a := range attrs {
+		if a.ValueInode != 0 {
+			data += uint64(f.valueBlocks(int64(a.ValueSize)))
+		}
 	}
 	if !i.hasBlocks() {
 		return nil

@@ -66,7 +66,7 @@ func (d *Inode) tryLink(name string, target *Inode, replace bool) (*Inode, error
 	case old != nil && old.IsDir():
 		return nil, ErrIsDir
 	}
-	unlock := lockInodes(target, old)
+	unlock, _ := lockBelow(target, old) // neither is a directory
 	defer unlock()
 	if err := o.mayLinkTo(target); err != nil {
 		return nil, err
@@ -79,10 +79,15 @@ func (d *Inode) tryLink(name string, target *Inode, replace bool) (*Inode, error
 	return old, o.linkIn(name, target, old)
 }
 
-// lockInodes locks inodes to change them, directories first, then by number,
-// and gives the function that unlocks them. Nil ones and repetitions do not
-// count. More than one directory may be locked under the rename lock only.
-func lockInodes(list ...*Inode) func() {
+// lockBelow locks inodes to change them, directories first, then by number, and
+// gives the function that unlocks them. Nil ones and repetitions do not count.
+// More than one directory may be locked under the rename lock only.
+//
+// The caller has the directories locked that they are in. In a damaged image
+// two directories can be in each other, so nobody waits for one with the one
+// above it locked: where one is taken, nothing is locked, and wait is it. See
+// patiently.
+func lockBelow(list ...*Inode) (unlock func(), wait *Inode) {
 	var locked []*Inode
 	for _, i := range list {
 		at := 0
@@ -96,14 +101,43 @@ func lockInodes(list ...*Inode) func() {
 		copy(locked[at+1:], locked[at:])
 		locked[at] = i
 	}
-	for _, i := range locked {
-		i.mu.Lock()
-	}
-	return func() {
-		for _, i := range locked {
-			i.mu.Unlock()
+	for n, i := range locked {
+		if !i.IsDir() {
+			i.mu.Lock()
+		} else if !i.mu.TryLock() {
+			unlockAll(locked[:n])
+			return nil, i
 		}
 	}
+	return func() { unlockAll(locked) }, nil
+}
+
+func unlockAll(list []*Inode) {
+	for _, i := range list {
+		i.mu.Unlock()
+	}
+}
+
+// maxWaits bounds how often somebody else may be faster.
+const maxWaits = 1000
+
+// patiently runs op, again whenever it has come upon a directory that is locked,
+// when that is free.
+func patiently(op func() (wait *Inode, err error)) error {
+	for range maxWaits {
+		wait, err := op()
+		if wait == nil {
+			return err
+		}
+		wait.awaitLock()
+	}
+	return ErrBusy
+}
+
+// awaitLock returns when nobody has the inode locked.
+func (i *Inode) awaitLock() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
 }
 
 // before reports whether i is locked before o, which is another one.

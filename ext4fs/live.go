@@ -39,8 +39,10 @@ type live struct {
 	recovered RecoverReport
 	wasValid  bool         // the image was clean before
 	settled   bool         // what the open has to put right is done
+	replaying bool         // fast commits are being applied, see orphanAdd
 	batches   atomic.Int64 // open ones
 	closing   atomic.Bool  // Close has begun
+	sealed    atomic.Bool  // only orphans can be changed any more
 	closed    atomic.Bool  // nothing can be changed any more
 	close     sync.Once
 	closeErr  error // of the first Close
@@ -54,14 +56,40 @@ type txn = journal.Handle
 // begin starts an operation that adds at most credits blocks to the running
 // transaction. The caller must not have begun another one.
 func (f *FS) begin(credits int) (*txn, error) {
+	if f.live != nil && f.live.sealed.Load() {
+		return nil, ErrReadOnly
+	}
+	h, err := f.beginLast(credits)
+	if err == nil && f.live.sealed.Load() {
+		// Close may have counted the open handles before this one.
+		return nil, f.end(h, ErrReadOnly)
+	}
+	return h, err
+}
+
+// begin is FS.begin, for cleaning up as well: what is done with an orphan makes
+// none that is not done away with at once, so Close lets it pass up to the end.
+// Called with mu.
+func (i *Inode) begin(credits int) (*txn, error) {
+	if i.orphan.kind == orphanNone {
+		return i.fs.begin(credits)
+	}
+	return i.fs.beginLast(credits)
+}
+
+// beginLast is begin without regard to sealed.
+func (f *FS) beginLast(credits int) (*txn, error) {
 	if f.live == nil || f.live.closed.Load() {
 		return nil, ErrReadOnly
 	}
 	h, err := f.live.journal.Begin(f.context(), credits)
-	if err != nil {
-		return nil, f.liveError(err)
+	switch {
+	case err == nil:
+		return h, nil
+	case errors.Is(err, journal.ErrTooLarge) && f.live.journal.Err() == nil:
+		return nil, noSpace(err)
 	}
-	return h, nil
+	return nil, f.liveError(err)
 }
 
 // end ends what begin started. An err of the operation goes first; one about
@@ -81,10 +109,10 @@ func (f *FS) noteDamage(err error) {
 	}
 }
 
-// liveError tells a caller of a journal that was aborted that the file system
-// is read-only now, and why.
+// liveError tells a caller of a journal that was aborted, or closed meanwhile,
+// that the file system is read-only now, and why.
 func (f *FS) liveError(err error) error {
-	if errors.Is(err, journal.ErrAborted) {
+	if errors.Is(err, journal.ErrAborted) || errors.Is(err, journal.ErrClosed) {
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
 	return err

@@ -247,8 +247,10 @@ func (f *FS) settleLive(l *live, resume bool) error {
 		}
 		l.recovered.FastCommits = n
 	}
-	if err := f.openQuotas(); err != nil {
-		return err
+	if l.quota == nil { // the fast commits have not opened them
+		if err := f.openQuotas(); err != nil {
+			return err
+		}
 	}
 	report, err := f.processOrphans(f.opts.Context)
 	l.recovered.Orphans = report

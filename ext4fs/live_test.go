@@ -402,8 +402,7 @@ func TestWrite_refusedInodes(t *testing.T) {
 			"size":      func() error { return i.SetAttr(&SetAttr{Valid: AttrSize}) },
 			"fallocate": func() error { return i.Fallocate(0, 0, 9000) },
 			"map":       func() error { _, err := i.MapForWrite(0, 100); return err },
-			"convert":   func() error { return i.ConvertUnwritten(0, 100) },
-			"set size":  func() error { return i.SetSize(9000) },
+			"end":       func() error { return i.EndWrite(0, 9000) },
 			"from": func() error {
 				_, err := i.WriteFrom(context.Background(), strings.NewReader("x"), 0, 1)
 				return err

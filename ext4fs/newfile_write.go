@@ -118,7 +118,8 @@ func (i *Inode) growDir(h *txn) (disk.LogicalNum, disk.BlockNum, error) {
 	}
 	tx := m.in(h, f.baseCredits())
 	l := disk.LogicalNum(size >> f.blockShift())
-	r, err := i.allocRun(tx, m, l, 1, size+bs)
+	// It is expected to double.
+	r, err := i.allocRun(tx, m, l, 1, 2*(size+bs))
 	if err != nil {
 		return 0, 0, err
 	}

@@ -16,7 +16,8 @@ import (
 //
 // Locks, in the order of taking: mu, then a handle is begun, then mapMu, then
 // what update and the rooms below lock. Two inodes are locked a directory
-// before what it holds, else the lower number first.
+// before what it holds, else the lower number first; nobody waits for a directory
+// with the one that holds it locked, see lockBelow.
 type node struct {
 	// mu is held to change anything of the inode, and shared to read content
 	// or names. The record can be read without it.

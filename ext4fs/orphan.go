@@ -113,6 +113,11 @@ func (o *orphans) note(i *Inode, kind orphanKind) {
 // orphanAdd notes an inode as an orphan, if it is none yet. The caller holds
 // i.mu. It fails before it changes anything.
 func (f *FS) orphanAdd(h *txn, i *Inode) error {
+	if f.live.replaying {
+		// Those on disk are not known yet, and all of the replay is one
+		// transaction, which ends with nothing left to do.
+		return nil
+	}
 	o := &f.live.orphans
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -305,7 +310,7 @@ func (i *Inode) finishTruncate() (err error) {
 			return err
 		}
 	}
-	h, err := i.fs.begin(orphanCredits + 1)
+	h, err := i.begin(orphanCredits + 1)
 	if err != nil {
 		return err
 	}

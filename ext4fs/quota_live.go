@@ -252,8 +252,8 @@ func (q *quotas) ready(h *txn, o quota.Owners) error {
 
 // quotaError makes the room's errors this package's.
 func quotaError(err error) error {
-	if errors.Is(err, quota.ErrQuota) {
-		return fmt.Errorf("%w: %w", ErrQuota, err)
+	if errors.Is(err, ErrQuota) {
+		return err
 	}
 	return noSpace(err)
 }

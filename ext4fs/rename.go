@@ -77,7 +77,7 @@ var errTwoDirs = errors.New("two directories")
 
 func (r *renaming) run() error {
 	if r.d == r.to {
-		if err := r.attempt(); err != errTwoDirs {
+		if err := patiently(r.attempt); err != errTwoDirs {
 			return err
 		}
 	}
@@ -91,7 +91,7 @@ func (r *renaming) run() error {
 		return err
 	}
 	defer func() { r.aboveFrom, r.aboveTo = nil, nil }()
-	return r.attempt()
+	return patiently(r.attempt)
 }
 
 // above returns the numbers of the directory and of all above it.
@@ -120,25 +120,28 @@ func (i *Inode) above() (map[disk.InodeNum]bool, error) {
 func (r *renaming) locked() bool { return r.aboveFrom != nil }
 
 // attempt looks everything up and renames. Without the rename lock it gives
-// errTwoDirs if that is needed.
-func (r *renaming) attempt() error {
+// errTwoDirs if that is needed. See patiently for wait.
+func (r *renaming) attempt() (wait *Inode, err error) {
 	unlock := r.lockParents()
 	defer unlock()
 	if err := r.lookup(); err != nil {
-		return err
+		return nil, err
 	}
 	if r.src == r.dst {
-		return nil
+		return nil, nil
 	}
 	if !r.locked() && r.dst != nil && r.src.IsDir() && r.dst.IsDir() {
-		return errTwoDirs
+		return nil, errTwoDirs
 	}
-	unlockChildren := lockInodes(r.src, r.dst)
+	unlockChildren, wait := lockBelow(r.src, r.dst)
+	if wait != nil {
+		return wait, nil
+	}
 	defer unlockChildren()
 	if err := r.check(); err != nil {
-		return err
+		return nil, err
 	}
-	return r.change()
+	return nil, r.change()
 }
 
 // lockParents locks the directories, the upper one first, else by number.

@@ -237,7 +237,7 @@ func (m *mixer) changeFile(file *File) error {
 		_, err = i.CopyFrom(context.Background(), m.own, 0, off, n)
 	case 5:
 		if _, err = i.MapForWrite(off, n); err == nil {
-			err = errors.Join(i.ConvertUnwritten(off, n), i.SetSize(off+n))
+			err = i.EndWrite(off, n)
 		}
 	case 6:
 		flags := i.Flags() ^ disk.FlagJournalData

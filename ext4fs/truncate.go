@@ -70,7 +70,7 @@ func (i *Inode) truncateTarget(size int64) error {
 
 // change runs f in a handle that may change the record and what goes with it.
 func (i *Inode) change(f func(h *txn) error) (err error) {
-	h, err := i.fs.begin(i.fs.baseCredits())
+	h, err := i.begin(i.fs.baseCredits())
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (i *Inode) growTo(size int64) (err error) {
 func (i *Inode) shrinkTo(size int64) error {
 	c := cut{i: i, size: size, from: i.firstBeyond(size), end: uint64(disk.MaxLogical) + 1}
 	for !c.done {
-		if err := i.fs.opts.Context.Err(); err != nil && c.begun {
+		if err := i.fs.context().Err(); err != nil && c.begun {
 			return err // it is an orphan: the next open goes on
 		}
 		if err := i.fs.retry(c.step); err != nil {
@@ -147,7 +147,7 @@ func (c *cut) step() (err error) {
 	if err != nil {
 		return err
 	}
-	h, err := f.begin(f.baseCredits() + orphanCredits + 1 + cutCredits(m))
+	h, err := i.begin(f.baseCredits() + orphanCredits + 1 + cutCredits(m))
 	if err != nil {
 		return err
 	}

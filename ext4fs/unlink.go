@@ -40,9 +40,11 @@ func (d *Inode) drop(name string, dir bool) error {
 		return err
 	}
 	var i *Inode
-	err := d.fs.withSpace(func() (err error) {
-		i, err = d.dropName(name, dir)
-		return err
+	err := d.fs.withSpace(func() error {
+		return patiently(func() (wait *Inode, err error) {
+			i, wait, err = d.dropName(name, dir)
+			return wait, err
+		})
 	})
 	if err != nil {
 		return err
@@ -53,36 +55,46 @@ func (d *Inode) drop(name string, dir bool) error {
 	return i.reap()
 }
 
-// dropName removes the name in one transaction and returns what had it.
-func (d *Inode) dropName(name string, dir bool) (*Inode, error) {
+// dropName removes the name in one transaction and returns what had it. See
+// patiently for wait.
+func (d *Inode) dropName(name string, dir bool) (i, wait *Inode, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	o, err := d.openDir()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	i, err := o.child(name)
-	if err != nil {
-		return nil, err
+	if i, err = o.child(name); err != nil {
+		return nil, nil, err
 	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
+	unlock, wait := lockBelow(i)
+	if wait != nil {
+		return nil, wait, nil
+	}
+	defer unlock()
+	if err := o.mayDrop(i, dir); err != nil {
+		return nil, nil, err
+	}
+	return i, nil, o.removeInode(name, i, dir)
+}
+
+// mayDrop says why the inode's name cannot be removed as one of a directory, or
+// of something else.
+func (o *dirOp) mayDrop(i *Inode, dir bool) error {
 	if err := o.mayRemove(i); err != nil {
-		return nil, err
+		return err
 	}
 	switch {
 	case dir && !i.IsDir():
-		return nil, ErrNotDir
+		return ErrNotDir
 	case !dir && i.IsDir():
-		return nil, ErrIsDir
+		return ErrIsDir
 	case dir && i.num == disk.RootInode:
-		return nil, ErrBusy
+		return ErrBusy
 	case dir:
-		if err := i.mustBeEmpty(); err != nil {
-			return nil, err
-		}
+		return i.mustBeEmpty()
 	}
-	return i, o.removeInode(name, i, dir)
+	return nil
 }
 
 // mustBeEmpty checks that the directory has no names but "." and "..". Its
@@ -226,14 +238,16 @@ func (i *Inode) deleteLocked() error {
 	if err := i.free(); err != nil {
 		return err
 	}
-	i.fs.reapValues()
+	if !i.Flags().Has(disk.FlagEAInode) { // that may be one of the values itself
+		i.fs.reapValues()
+	}
 	return nil
 }
 
 // free gives back an inode without content.
 func (i *Inode) free() (err error) {
 	f := i.fs
-	h, err := f.begin(alloc.FreeInodeCredits + 1 + orphanCredits + i.dropCredits() + f.quotaCredits())
+	h, err := i.begin(alloc.FreeInodeCredits + 1 + orphanCredits + i.dropCredits() + f.quotaCredits())
 	if err != nil {
 		return err
 	}
@@ -275,20 +289,46 @@ func (i *Inode) freeIn(h *txn) error {
 	return nil
 }
 
-// dropOrphans deletes all inodes without names, whoever holds them: Close
-// leaves none behind.
+// dropOrphans deletes all inodes without names, whoever holds them, and frees
+// what the others have beyond their sizes: Close leaves no orphans behind.
 func (f *FS) dropOrphans() error {
+	err := f.dropOrphansOnce()
+	// From here on nothing becomes an orphan but by who has begun already.
+	f.live.sealed.Store(true)
+	for last := -1; f.live.journal.Err() == nil; {
+		if f.live.journal.Stats().Handles > 0 {
+			if err := f.live.journal.Sync(f.context()); err != nil {
+				return err
+			}
+		}
+		n := len(f.live.orphans.list())
+		if n == 0 || n == last {
+			break // the rest cannot be cleaned up
+		}
+		last = n
+		err = f.dropOrphansOnce()
+	}
+	return err
+}
+
+func (f *FS) dropOrphansOnce() error {
 	var all []error
 	for _, i := range f.live.orphans.list() {
-		i.mu.Lock()
-		var err error
-		if !i.deleted && i.record().Links() == 0 {
-			err = i.deleteLocked()
-		}
-		i.mu.Unlock()
-		if err != nil {
+		if err := f.dropOrphan(i); err != nil {
 			all = append(all, fmt.Errorf("orphan inode %d: %w", i.num, err))
 		}
 	}
 	return errors.Join(all...)
+}
+
+func (f *FS) dropOrphan(i *Inode) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case i.deleted || i.orphan.kind == orphanNone:
+		return nil // by somebody else meanwhile
+	case i.record().Links() == 0:
+		return i.deleteLocked()
+	}
+	return i.finishTruncate()
 }

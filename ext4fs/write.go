@@ -45,6 +45,28 @@ func (i *Inode) WriteAt(p []byte, off int64) (int, error) {
 	if i.Flags().Has(disk.FlagAppend) && off != i.Size() {
 		return 0, fmt.Errorf("inode %d is append-only: %w", i.num, ErrNotPermitted)
 	}
+	defer i.dropUnheld()
+	return i.writeLocked(p, off, 0)
+}
+
+// WriteBack is WriteAt for data that its writer was told is written, and that
+// has waited in somebody's cache since: what became of the file's flags
+// meanwhile does not count. The file may be immutable, and append-only without
+// regard to where the data goes.
+func (i *Inode) WriteBack(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("inode %d: offset %d: %w", i.num, off, ErrInvalid)
+	}
+	if i.node == nil {
+		return 0, ErrReadOnly
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if err := i.changeable(); err != nil && (i.deleted || !i.Flags().Has(disk.FlagImmutable) || i.Flags().Has(disk.FlagVerity) ||
+		!i.IsRegular() || i.num < i.fs.super.FirstInode || i.isSystemFile() || i.Flags()&(disk.FlagEAInode|disk.FlagEncrypt) != 0) {
+		return 0, err
+	}
+	defer i.dropUnheld()
 	return i.writeLocked(p, off, 0)
 }
 
@@ -59,6 +81,7 @@ func (i *Inode) Append(p []byte) (off int64, n int, err error) {
 	if err := i.changeable(); err != nil {
 		return 0, 0, err
 	}
+	defer i.dropUnheld()
 	off = i.Size()
 	n, err = i.writeLocked(p, off, 0)
 	return off, n, err
@@ -105,7 +128,7 @@ func (i *Inode) writeLocked(p []byte, off, expect int64) (done int, err error) {
 			return n, err
 		}
 	}
-	expect = max(expect, i.Size(), off+int64(len(p)))
+	expect = i.expected(off+int64(len(p)), expect)
 	for done < len(p) {
 		n, err := i.writeStep(p[done:], off+int64(done), expect)
 		if err != nil && n == 0 && stops(err) {
@@ -123,6 +146,24 @@ func (i *Inode) writeLocked(p []byte, off, expect int64) (done int, err error) {
 		return done, fmt.Errorf("inode %d: write beyond %d bytes: %w", i.num, limit, ErrFileTooBig)
 	}
 	return done, nil
+}
+
+// expected is the size that a file which is written up to end is going to have,
+// for all that is known: 0 if it grows, and hint, what the caller knows, does not
+// say how far.
+func (i *Inode) expected(end, hint int64) int64 {
+	if size := max(hint, i.Size()); size >= end {
+		return size
+	}
+	return 0
+}
+
+// dropUnheld gives back what is kept for the file to grow, if nobody is there
+// who would do it with his Release. Called with mu.
+func (i *Inode) dropUnheld() {
+	if i.holds.Load() == 0 {
+		i.dropPrealloc()
+	}
 }
 
 // writeAgain is writeStep, where a commit may give space or credits.

@@ -364,12 +364,9 @@ func (m *model) direct(off, n int) error {
 	if at != off+n {
 		return fmt.Errorf("mapped up to %d of %d", at, off+n)
 	}
-	if err := m.i.ConvertUnwritten(int64(off), int64(n)); err != nil {
-		return err
-	}
 	m.grow(off + n)
 	copy(m.want[off:], p)
-	return m.i.SetSize(int64(off + n))
+	return m.i.EndWrite(int64(off), int64(n))
 }
 
 func (m *model) copyFrom(o *model, off, n int) error {

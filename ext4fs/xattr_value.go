@@ -144,16 +144,20 @@ func (s *attrStore) addRefs(v *Inode, delta int) error {
 	return s.kill(v)
 }
 
+// takeDead takes over the value inodes that are to be deleted.
+func (s *sharedXattrs) takeDead() []*Inode {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dead := s.dead
+	s.dead = nil
+	return dead
+}
+
 // reapValues deletes value inodes that lost their last reference. One that
 // cannot be deleted now stays an orphan, which Close or the next open deletes.
 // Called without a handle.
 func (f *FS) reapValues() {
-	s := &f.live.shared
-	s.mu.Lock()
-	dead := s.dead
-	s.dead = nil
-	s.mu.Unlock()
-	for _, v := range dead {
+	for _, v := range f.live.shared.takeDead() {
 		if f.live.journal.Err() != nil {
 			return
 		}

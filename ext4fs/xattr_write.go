@@ -210,9 +210,11 @@ func (c *attrChange) apply(e *xattr.Edit) (bool, error) {
 
 // attrError makes the errors of package xattr this package's.
 func attrError(err error) error {
+	if errors.Is(err, xattr.ErrExist) {
+		return errAttrExists
+	}
 	for _, p := range [...]struct{ from, to error }{
-		{xattr.ErrNoAttr, ErrNoAttr}, {xattr.ErrExist, ErrExist}, {xattr.ErrNoSpace, ErrNoSpace},
-		{xattr.ErrNotUser, ErrNotPermitted}, {xattr.ErrNamespace, ErrNotSupported},
+		{xattr.ErrNoSpace, ErrNoSpace}, {xattr.ErrNotUser, ErrNotPermitted}, {xattr.ErrNamespace, ErrNotSupported},
 	} {
 		if errors.Is(err, p.from) {
 			return fmt.Errorf("%w: %w", p.to, err)

@@ -17,7 +17,7 @@ type Request struct {
 	Goal disk.BlockNum
 	Len  uint32 // blocks wanted, 1 or more
 	// Size is the expected final size of the file in bytes, 0 if it is not
-	// known. It decides what is set aside.
+	// known. It decides what is set aside: nothing beyond it.
 	Size int64
 	// Meta is for blocks that the file system needs to go on, such as nodes of
 	// an extent tree: they may take what is reserved and the pool. Nothing is

@@ -10,9 +10,9 @@ import (
 var (
 	// ErrNoSpace: no block can be given out. If Pending says that frees wait
 	// for a commit, one more try after that may help.
-	ErrNoSpace = disk.NewKind("no space left on device", syscall.ENOSPC)
+	ErrNoSpace = disk.NewKind("no free blocks", syscall.ENOSPC)
 	// ErrNoInodes: no inode can be given out; Pending has a say here too.
-	ErrNoInodes = disk.NewKind("no inodes left", syscall.ENOSPC)
+	ErrNoInodes = disk.NewKind("no free inodes", syscall.ENOSPC)
 	// ErrInvalid: the request makes no sense.
 	ErrInvalid = disk.NewKind("invalid allocation request", syscall.EINVAL)
 )

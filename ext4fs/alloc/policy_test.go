@@ -441,3 +441,34 @@ func TestTrim(t *testing.T) {
 		}
 	}
 }
+
+// TestAlloc_knownSizes: for files whose size is known when they are written
+// nothing is set aside beyond it, so that those which nobody ever releases do not
+// use up the runs that the next ones need.
+func TestAlloc_knownSizes(t *testing.T) {
+	w := newWorld(t, mkfs(t, 1<<30, "-b", "4096"), nil)
+	for i := range 600 {
+		f := &file{a: w.a, tx: w, ino: disk.InodeNum(100 + i)}
+		blocks := uint32(1 + i%50)
+		if err := f.grow(blocks, int64(blocks)*4096-100); err != nil {
+			t.Fatal(err)
+		}
+		if len(f.runs) > 1 {
+			t.Errorf("file %d of %d blocks: %v", i, blocks, f.runs)
+		}
+	}
+	windowed := uint32(0)
+	for i := range w.a.groups {
+		windowed += w.a.groups[i].windowed
+	}
+	if small := uint32(len(w.a.flexes) * smallChunk / 4096); windowed > small {
+		t.Errorf("%d blocks are set aside, and %d would do for the small files", windowed, small)
+	}
+	big := &file{a: w.a, tx: w, ino: 50}
+	if err := big.grow(16384, 64<<20); err != nil {
+		t.Fatal(err)
+	}
+	if len(big.runs) > 1 {
+		t.Errorf("the last one: %v", big.runs)
+	}
+}

@@ -156,12 +156,12 @@ const (
 )
 
 // plan says up to which byte of a file something is set aside when it is
-// written up to end, and will have size bytes (0: nobody knows): all of it, or
-// as much again as it has. What Linux learns by delaying the allocation must
-// come from this, so it asks for more than Linux; bounded says what it gets, and
-// what is left over at the end is given back.
+// written up to end, and will have size bytes (0: nobody knows): all of it and no
+// more, or as much again as it has. What Linux learns by delaying the allocation
+// must come from this, so it asks for more than Linux; bounded says what it gets,
+// and what is left over at the end is given back.
 func plan(end, size int64) int64 {
-	if size > end {
+	if size >= end {
 		return min(size, end+maxAhead)
 	}
 	return end + min(max(end, minAhead), maxAhead)
@@ -181,7 +181,8 @@ func (a *Allocator) forFile(tx cache.Tx, r *Request, q ask) (*group, uint32, uin
 			return g, c, n, err
 		}
 		cluster := bs * int64(a.ratio)
-		q.want = a.bounded(q.need, (plan(end, r.Size)+cluster-1)/cluster-int64(logical))
+		size := (r.Size + bs - 1) / bs * bs // end is that of a block, too
+		q.want = a.bounded(q.need, (plan(end, size)+cluster-1)/cluster-int64(logical))
 		return a.newWindow(tx, w, logical, q, maxWindows)
 	}
 	return a.small(tx, q)

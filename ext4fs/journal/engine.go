@@ -303,14 +303,26 @@ func (j *Journal) RunningID() uint32 {
 // all. Commits wait for the release; Begin gives ErrHeld instead of waiting when
 // there is no room left. release may be called more than once.
 //
-// A commit that somebody waits for already comes first, and Hold waits for it:
-// he may have what the holder is going to want, such as the lock of an inode.
-// So the caller must not have a handle.
-func (j *Journal) Hold() (release func()) {
+// A commit that is due or that somebody waits for comes first, and Hold waits for
+// it, with ctx: he may have what the holder is going to want, such as the lock of
+// an inode, and those who hold by turns would put it off for ever. So the caller
+// must have neither a handle nor a hold.
+func (j *Journal) Hold(ctx context.Context) (release func(), err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for j.running != nil && j.wanted && j.holds == 0 && j.usable() == nil {
-		_ = j.wait(j.ctx) // an abort ends it
+	for {
+		if err := j.usable(); err != nil {
+			return nil, err
+		}
+		if j.closing {
+			return nil, ErrClosed
+		}
+		if j.running == nil || !j.wanted {
+			break
+		}
+		if err := j.wait(ctx); err != nil { // an abort ends it
+			return nil, err
+		}
 	}
 	j.holds++
 	var once sync.Once
@@ -321,7 +333,7 @@ func (j *Journal) Hold() (release func()) {
 			j.holds--
 			j.poke()
 		})
-	}
+	}, nil
 }
 
 // Pinned returns the newest version of a block that is not home yet, or nil:

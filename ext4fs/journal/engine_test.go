@@ -207,7 +207,7 @@ func TestHold(t *testing.T) {
 	w := newWorld(t, kinds[0], 1024, nil)
 	w.cfg.Interval = time.Millisecond
 	j := w.start()
-	release := j.Hold()
+	release := w.hold()
 	id := w.change(1, 1)
 	time.Sleep(10 * time.Millisecond)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)

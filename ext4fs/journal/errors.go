@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/e4kit/e4kit/ext4fs/disk"
 )
@@ -56,7 +57,8 @@ var (
 	// somebody holds it open.
 	ErrHeld = errors.New("the transaction is held open and has no room left")
 	// ErrTooLarge: no transaction of this journal has room for so many blocks.
-	ErrTooLarge = errors.New("more blocks than a transaction of this journal can hold")
+	// It matches syscall.ENOSPC, which Linux gives for that.
+	ErrTooLarge = disk.NewKind("more blocks than a transaction of this journal can hold", syscall.ENOSPC)
 	// ErrNotClean: the journal has to be recovered before it is written.
 	ErrNotClean = errors.New("the journal is not empty")
 )

@@ -123,7 +123,7 @@ func TestSealer_seesPeers(t *testing.T) {
 func TestCommit_isShared(t *testing.T) {
 	w := newWorld(t, kinds[6], 1024, nil)
 	j := w.start()
-	release := j.Hold() // lets all of them come
+	release := w.hold() // lets all of them come
 	var wg, ended sync.WaitGroup
 	ended.Add(50)
 	for i := range 50 {

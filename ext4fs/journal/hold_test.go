@@ -37,17 +37,11 @@ func TestHold_afterWantedCommit(t *testing.T) {
 		}
 		o.End()
 	}()
-	for {
-		j.mu.Lock()
-		wanted := j.wanted
-		j.mu.Unlock()
-		if wanted {
-			break
-		}
+	for !w.wanted() {
 		time.Sleep(time.Millisecond)
 	}
 	held := make(chan func())
-	go func() { held <- j.Hold() }()
+	go func() { held <- w.hold() }()
 	time.Sleep(5 * time.Millisecond)
 	if _, err := h.Fresh(disk.BlockNum(1), testSealer{}); err != nil {
 		t.Fatal(err)
@@ -63,10 +57,77 @@ func TestHold_afterWantedCommit(t *testing.T) {
 	}
 }
 
+// TestHold_byTurns: those who hold one after the other, with no moment between,
+// do not put off a commit that somebody waits for.
+func TestHold_byTurns(t *testing.T) {
+	w := newWorld(t, kinds[0], 1024, nil)
+	j := w.start()
+	first := w.hold()
+	id := w.change(1, 1)
+	done := make(chan error, 1)
+	go func() { done <- j.Commit(context.Background(), id) }()
+	for !w.wanted() {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := j.Hold(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a second hold: %v", err)
+	}
+	held := make(chan func())
+	go func() { held <- w.hold() }()
+	first()
+	second := <-held
+	defer second()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the commit waits for the second hold")
+	}
+	if id == j.RunningID() {
+		t.Error("it holds what was to be committed")
+	}
+}
+
+// TestHold_overlapping: without a commit that is due they do not wait.
+func TestHold_overlapping(t *testing.T) {
+	w := newWorld(t, kinds[0], 1024, nil)
+	j := w.start()
+	a := w.hold()
+	id := w.change(1, 1)
+	b := w.hold()
+	a()
+	if again := w.change(1, 2); again != id {
+		t.Errorf("transaction %d, want %d", again, id)
+	}
+	b()
+	w.commit(id)
+	go j.Close(context.Background())
+	for {
+		release, err := j.Hold(context.Background())
+		if errors.Is(err, ErrClosed) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		release()
+	}
+}
+
+func (w *world) wanted() bool {
+	w.j.mu.Lock()
+	defer w.j.mu.Unlock()
+	return w.j.wanted
+}
+
 func TestUnheld(t *testing.T) {
 	w := newWorld(t, kinds[0], 1024, nil)
 	j := w.start()
-	release := j.Hold()
+	release := w.hold()
 	id := w.change(1, 1)
 	ctx := context.Background()
 	for _, wait := range []func() error{

@@ -110,7 +110,7 @@ func (m *model) step(rng *rand.Rand) error {
 
 // batch makes a few changes that must end up in one transaction.
 func (m *model) batch(rng *rand.Rand) error {
-	defer m.w.j.Hold()()
+	defer m.w.hold()()
 	var first uint32
 	for range 3 {
 		id, err := m.handle(rng)

@@ -48,8 +48,13 @@ func (r *ring) writeErrno(err error) error {
 	return r.w.Sync()
 }
 
+// errnoOf is the number of an error; 0 for a shutdown that was asked for, which
+// is no fault of the image, as in Linux.
 func errnoOf(err error) syscall.Errno {
 	var e syscall.Errno
+	if errors.Is(err, syscall.ESHUTDOWN) {
+		return 0
+	}
 	if errors.As(err, &e) && e > 0 && e < 4096 {
 		return e
 	}

@@ -157,6 +157,16 @@ func (w *world) commit(id uint32) {
 	}
 }
 
+// hold holds the running transaction.
+func (w *world) hold() (release func()) {
+	release, err := w.j.Hold(context.Background())
+	if err != nil {
+		w.t.Errorf("hold: %v", err)
+		return func() {}
+	}
+	return release
+}
+
 // load reads the log as recovery would.
 func (w *world) load() *Recovery {
 	w.t.Helper()
