@@ -150,8 +150,8 @@ func (j *crashJudge) judge(s *testimages.CrashState) error {
 			return fmt.Errorf("read-only: %w", err)
 		}
 		at, err := j.match(f, b)
-		if err == nil && !slices.Equal(at, k) {
-			err = fmt.Errorf("as after operation %d, but recovered to %d", at, k)
+		if err == nil && !slices.EqualFunc(at, k, crashPlace.recoversTo) {
+			err = fmt.Errorf("as after operation %v, but recovered to %v", at, k)
 		}
 		if err != nil {
 			return fmt.Errorf("read-only: %w", err)
@@ -165,7 +165,7 @@ func (j *crashJudge) judge(s *testimages.CrashState) error {
 }
 
 // outside asks other programs.
-func (j *crashJudge) outside(s *testimages.CrashState, spare *device.RAM, b []any, k []int) error {
+func (j *crashJudge) outside(s *testimages.CrashState, spare *device.RAM, b []any, k []crashPlace) error {
 	d := j.dump[s.Worker]
 	if one(s, 3, j.rates.check) {
 		if err := d.CheckClean(s.Dev); err != nil {
@@ -201,7 +201,7 @@ func (j *crashJudge) outside(s *testimages.CrashState, spare *device.RAM, b []an
 }
 
 // asRecovered compares what another program has recovered.
-func (j *crashJudge) asRecovered(d *testimages.Dumper, b []any, k []int) error {
+func (j *crashJudge) asRecovered(d *testimages.Dumper, b []any, k []crashPlace) error {
 	dev, err := d.Load()
 	if err != nil {
 		return err
@@ -211,7 +211,7 @@ func (j *crashJudge) asRecovered(d *testimages.Dumper, b []any, k []int) error {
 		return err
 	}
 	if at, err := j.match(f, b); err != nil || !slices.Equal(at, k) {
-		return fmt.Errorf("as after operation %d, but e4kit recovers to %d: %w", at, k, err)
+		return fmt.Errorf("as after operation %v, but e4kit recovers to %v: %w", at, k, err)
 	}
 	return nil
 }
@@ -257,7 +257,7 @@ func exitStatus(err error) int {
 
 // recover recovers dev by e4kit and compares. It returns the operation after
 // which it was so.
-func (j *crashJudge) recover(dev device.Writer, b []any) ([]int, error) {
+func (j *crashJudge) recover(dev device.Writer, b []any) ([]crashPlace, error) {
 	f, err := j.kind.open(dev, nil, true)
 	if err != nil {
 		return nil, err
@@ -270,7 +270,7 @@ func (j *crashJudge) recover(dev device.Writer, b []any) ([]int, error) {
 }
 
 // interrupted cuts the power again during the recovery, and recovers from that.
-func (j *crashJudge) interrupted(s *testimages.CrashState, dev *device.RAM, b []any, k []int) error {
+func (j *crashJudge) interrupted(s *testimages.CrashState, dev *device.RAM, b []any, k []crashPlace) error {
 	rec, err := testimages.NewRecorder(dev)
 	if err != nil {
 		return err
@@ -286,7 +286,7 @@ func (j *crashJudge) interrupted(s *testimages.CrashState, dev *device.RAM, b []
 	n, err := testimages.CrashStates(j.w.t.Context(), log, o, func(again *testimages.CrashState) error {
 		at, err := j.recover(again.Dev, b)
 		if err == nil && !slices.Equal(at, k) {
-			err = fmt.Errorf("as after operation %d, but at first recovered to %d", at, k)
+			err = fmt.Errorf("as after operation %v, but at first recovered to %v", at, k)
 		}
 		if err == nil && j.kind.external == 0 && one(again, 5, 4*j.rates.check) {
 			err = j.dump[s.Worker].CheckClean(again.Dev)
@@ -302,9 +302,22 @@ func (j *crashJudge) interrupted(s *testimages.CrashState, dev *device.RAM, b []
 	return nil
 }
 
+// crashPlace is the operation after which a world was as it is, or which is half
+// done.
+type crashPlace struct {
+	k    int
+	half bool
+}
+
+// recoversTo reports whether what is at p before the orphans are dealt with can
+// be at q then.
+func (p crashPlace) recoversTo(q crashPlace) bool {
+	return p == q || p.half && !q.half && q.k == p.k-1
+}
+
 // match finds the operation of each world after which it was as it is in f.
-func (j *crashJudge) match(f *FS, marks []any) ([]int, error) {
-	var ks []int
+func (j *crashJudge) match(f *FS, marks []any) ([]crashPlace, error) {
+	var ks []crashPlace
 	for _, w := range j.w.all() {
 		k, err := j.matchOne(w, f, boundsOf(marks, w))
 		if err != nil {
@@ -315,36 +328,36 @@ func (j *crashJudge) match(f *FS, marks []any) ([]int, error) {
 	return ks, nil
 }
 
-func (j *crashJudge) matchOne(w *crashWorld, f *FS, b crashBounds) (int, error) {
+func (j *crashJudge) matchOne(w *crashWorld, f *FS, b crashBounds) (crashPlace, error) {
 	scan := newCrashScan(w.root)
 	m, err := scan.moment(f)
 	if err != nil {
-		return 0, err
+		return crashPlace{}, err
 	}
 	span, known := j.at[w][m.sum]
 	half, k := false, min(span.last, max(b.began, span.first))
 	if !known {
 		if k, err = w.halfDone(f, m); err != nil {
-			return 0, err
+			return crashPlace{}, err
 		}
 		half = true
 		j.count.half.Add(1)
 	}
 	if k < b.durable || half && k == b.durable {
-		return k, fmt.Errorf("as after operation %d; %d was durable: %s", k, b.durable, w.said(k, b.durable))
+		return crashPlace{k, half}, fmt.Errorf("as after operation %d; %d was durable: %s", k, b.durable, w.said(k, b.durable))
 	}
 	if k > b.began {
-		return k, fmt.Errorf("as after operation %d; only %d had begun", k, b.began)
+		return crashPlace{k, half}, fmt.Errorf("as after operation %d; only %d had begun", k, b.began)
 	}
 	for n, v := range m.change {
 		if v.data == nil {
 			continue
 		}
 		if err := w.matchContent(n, v, k, b.began, half); err != nil {
-			return k, fmt.Errorf("as after operation %d (durable %d, began %d), inode %d of %d bytes: %w", k, b.durable, b.began, n, v.size, err)
+			return crashPlace{k, half}, fmt.Errorf("as after operation %d (durable %d, began %d), inode %d of %d bytes: %w", k, b.durable, b.began, n, v.size, err)
 		}
 	}
-	return k, nil
+	return crashPlace{k, half}, nil
 }
 
 // halfDone finds the operation that was interrupted between two transactions:
@@ -359,10 +372,14 @@ func (w *crashWorld) halfDone(f *FS, m *crashMoment) (int, error) {
 		trace = max(trace, int64(i.record().Ctime().Sub(crashEpoch)/time.Second))
 	}
 	k := sort.Search(len(w.history), func(k int) bool { return w.history[k].tick > trace }) - 1
-	// The next one may have allocated something, which leaves no trace.
-	for _, k := range []int{k, k + 1} {
-		if done, err := w.isHalf(m, k); done || err != nil {
-			return k, err
+	// The next one may have allocated something, which leaves no trace; what
+	// failed in between changed nothing.
+	for n := max(k, 0); n < len(w.history); n++ {
+		if done, err := w.isHalf(m, n); done || err != nil {
+			return n, err
+		}
+		if n > k && len(w.history[n].change) > 0 {
+			break
 		}
 	}
 	return 0, w.unknown(f, m, k)
