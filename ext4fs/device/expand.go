@@ -45,7 +45,7 @@ func decode(in *countingReader, c *container, st *store, total int64) error {
 		if err := in.ctx.Err(); err != nil {
 			return streamError(in, c.name, err)
 		}
-		n, err := fill(r, buf)
+		n, err := ReadSome(r, buf)
 		if aerr := st.append(buf[:n]); aerr != nil {
 			return aerr
 		}
@@ -60,22 +60,6 @@ func decode(in *countingReader, c *container, st *store, total int64) error {
 			return streamError(in, c.name, err)
 		}
 	}
-}
-
-// fill reads until p is full or r fails. Unlike io.ReadFull it lets the
-// reader's own io.ErrUnexpectedEOF be told from its end.
-func fill(r io.Reader, p []byte) (n int, err error) {
-	for idle := 0; n < len(p) && err == nil; {
-		var k int
-		k, err = r.Read(p[n:])
-		n += k
-		if k > 0 {
-			idle = 0
-		} else if idle++; idle > 100 && err == nil {
-			err = io.ErrNoProgress
-		}
-	}
-	return n, err
 }
 
 // streamError makes the error of a decoder one that says what happened: the

@@ -3,6 +3,7 @@ package dir
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/bits"
 	"slices"
 	"strings"
@@ -57,8 +58,9 @@ type buildKey struct {
 
 func (k *buildKey) hash() uint32 { return uint32(k.order >> 32) }
 
-// maxBuildNames bounds the names of a planned directory.
-const maxBuildNames = 1 << 31
+// maxBuildNames bounds the names of a planned directory, also where an int has
+// 32 bits.
+const maxBuildNames = math.MaxInt32
 
 // NewBuilder checks the form. Sizes and hashes that cannot be made are
 // ErrInvalid.
@@ -112,7 +114,7 @@ type planNode struct {
 // two that are the same (of which one folds to the other, with Casefold), and
 // ErrNoSpace for more than an index or a directory can have.
 func (b *Builder) Plan(n int, name func(i int) string, o PlanOptions) (*Plan, error) {
-	if n < 0 || n >= maxBuildNames {
+	if n < 0 || n > maxBuildNames {
 		return nil, fmt.Errorf("%d names: %w", n, ErrNoSpace)
 	}
 	b.c.Casefold = o.Casefold

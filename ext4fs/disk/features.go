@@ -147,6 +147,16 @@ func (f Features) Names() []string {
 	return append(append(f.Compat.Names(), f.Incompat.Names()...), f.ROCompat.Names()...)
 }
 
+// With returns f and the features of g.
+func (f Features) With(g Features) Features {
+	return Features{Compat: f.Compat | g.Compat, Incompat: f.Incompat | g.Incompat, ROCompat: f.ROCompat | g.ROCompat}
+}
+
+// Without returns f without the features of g.
+func (f Features) Without(g Features) Features {
+	return Features{Compat: f.Compat &^ g.Compat, Incompat: f.Incompat &^ g.Incompat, ROCompat: f.ROCompat &^ g.ROCompat}
+}
+
 // String joins Names with spaces; ParseFeatures reads it back.
 func (f Features) String() string { return strings.Join(f.Names(), " ") }
 
@@ -169,13 +179,9 @@ func ParseFeatures(list string, base Features) (Features, error) {
 			return base, fmt.Errorf("unknown feature %q", name)
 		}
 		if clear {
-			f.Compat &^= one.Compat
-			f.Incompat &^= one.Incompat
-			f.ROCompat &^= one.ROCompat
+			f = f.Without(one)
 		} else {
-			f.Compat |= one.Compat
-			f.Incompat |= one.Incompat
-			f.ROCompat |= one.ROCompat
+			f = f.With(one)
 		}
 	}
 	return f, nil

@@ -110,6 +110,13 @@ func (j *Job) Counts() Counts {
 	}
 }
 
+// JournalSize is the size of the journal inside the file system in bytes, 0 if
+// there is none.
+func (j *Job) JournalSize() int64 {
+	p := j.m.p
+	return int64(p.journal.blocks) * int64(p.sb.BlockSize())
+}
+
 // Warnings are what is not as it was asked for.
 func (j *Job) Warnings() []string { return j.m.p.warnings }
 
@@ -173,8 +180,8 @@ func (l *planner) fix(j *Job) error {
 	if o.Free < 0 {
 		return bad("free space", o.Free, "must not be negative")
 	}
-	if !(o.FreePercent >= 0 && o.FreePercent < 100) {
-		return bad("free space", o.FreePercent, "must be from 0 to less than 100 percent")
+	if !(o.FreePercent >= 0 && o.FreePercent <= maxFree) {
+		return bad("free space", o.FreePercent, "must be from 0 to %d percent", maxFree)
 	}
 	if o.Time.IsZero() {
 		o.Time = time.Now()
@@ -195,10 +202,7 @@ func (l *planner) fix(j *Job) error {
 		return nil
 	}
 	for _, u := range []**[16]byte{&o.UUID, &o.HashSeed} {
-		if *u != nil {
-			continue
-		}
-		v, err := randomUUID()
+		v, err := givenUUID(*u)
 		if err != nil {
 			return err
 		}
@@ -214,10 +218,10 @@ func (l *planner) fixRoot() {
 		now := tree.TimeOf(l.o.Time)
 		l.root.Atime, l.root.Mtime, l.root.Ctime = now, now, now
 	}
-	if l.o.RootUID != 0 {
+	if l.o.RootOwner || l.o.RootUID != 0 {
 		l.root.UID = l.o.RootUID
 	}
-	if l.o.RootGID != 0 {
+	if l.o.RootOwner || l.o.RootGID != 0 {
 		l.root.GID = l.o.RootGID
 	}
 	if m := l.o.RootMode; m != nil {
@@ -248,7 +252,7 @@ func (l *planner) prepare(size int64, n need) (*image, error) {
 		return nil, err
 	}
 	c.require(&p.sb)
-	m := &image{p: p, s: newSpaceOf(&p.sb, p.fixed), hidden: map[disk.InodeNum]disk.Inode{}, content: c, usage: newUsage(p)}
+	m := &image{p: p, s: newSpace(&p.sb, p.fixed), hidden: map[disk.InodeNum]disk.Inode{}, content: c, usage: newUsage(p)}
 	m.next = p.sb.FirstInode + 1
 	m.knowOwners()
 	if err := m.system(l.ctx); err != nil {

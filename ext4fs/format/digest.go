@@ -149,7 +149,11 @@ func derive(purpose string, sums ...[sha256.Size]byte) (u [16]byte) {
 	return u
 }
 
-func randomUUID() (u [16]byte, err error) {
+// givenUUID is what was given, or a random UUID.
+func givenUUID(given *[16]byte) (u [16]byte, err error) {
+	if given != nil {
+		return *given, nil
+	}
 	if _, err := io.ReadFull(rand.Reader, u[:]); err != nil {
 		return u, fmt.Errorf("random UUID: %w", err)
 	}

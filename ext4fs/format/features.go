@@ -62,19 +62,13 @@ func editFeature(f disk.Features, word string) (disk.Features, error) {
 			return f, bad("features", word, "unknown feature")
 		}
 	}
-	if one.Compat&^settable.Compat != 0 || one.Incompat&^settable.Incompat != 0 || one.ROCompat&^settable.ROCompat != 0 {
+	if one.Without(settable) != (disk.Features{}) {
 		return f, bad("features", word, "cannot be chosen when a file system is made")
 	}
 	if clear {
-		f.Compat &^= one.Compat
-		f.Incompat &^= one.Incompat
-		f.ROCompat &^= one.ROCompat
-	} else {
-		f.Compat |= one.Compat
-		f.Incompat |= one.Incompat
-		f.ROCompat |= one.ROCompat
+		return f.Without(one), nil
 	}
-	return f, nil
+	return f.With(one), nil
 }
 
 // numberedFeature reads names like FEATURE_C12: a word and a bit of it.
@@ -124,9 +118,7 @@ func typeFeatures(typ string) (disk.Features, error) {
 	case "ext3":
 		f.Compat |= disk.CompatHasJournal
 	case "ext4":
-		f.Compat |= ext4Features.Compat
-		f.Incompat |= ext4Features.Incompat
-		f.ROCompat |= ext4Features.ROCompat
+		f = f.With(ext4Features)
 	default:
 		return f, bad("type", typ, "want ext2, ext3 or ext4")
 	}
@@ -156,8 +148,7 @@ func (b *builder) chooseFeatures() error {
 		return err
 	}
 	if b.hurd {
-		f.Incompat &^= hurdForbids.Incompat
-		f.ROCompat &^= hurdForbids.ROCompat
+		f = f.Without(hurdForbids)
 	}
 	for _, word := range o.Features {
 		if f, err = editFeature(f, word); err != nil {

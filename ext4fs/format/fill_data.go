@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"hash"
-	"io"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -189,7 +188,7 @@ func (c *copier) large(ctx context.Context, b batch, buf []byte, h hash.Hash) er
 	for ; off < end; off += int64(len(buf)) {
 		buf = buf[:min(int64(len(buf)), end-off)]
 		n := min(int64(len(buf)), size-off)
-		if err := readAll(f, buf[:n], off); err != nil {
+		if err := device.ReadFull(f, buf[:n], off); err != nil {
 			return m.fileError(p.place, err)
 		}
 		clear(buf[n:])
@@ -255,7 +254,7 @@ func (c *copier) read(pc *piece, p []byte, skip uint32) (n int, err error) {
 		return 0, err
 	}
 	defer f.Close()
-	if err := readAll(f, p[:n], off); err != nil {
+	if err := device.ReadFull(f, p[:n], off); err != nil {
 		return 0, err
 	}
 	clear(p[n:])
@@ -278,18 +277,6 @@ func (c *copier) watchGrowth(at uint32, f tree.File, size int64) {
 	}
 }
 
-// readAll reads all of p; an early end is io.ErrUnexpectedEOF.
-func readAll(r io.ReaderAt, p []byte, off int64) error {
-	n, err := r.ReadAt(p, off)
-	switch {
-	case n == len(p):
-		return nil
-	case err == nil || err == io.EOF:
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
-
 // readInline reads the files that lie in their inodes.
 func (m *image) readInline(ctx context.Context) error {
 	m.inlineBuf = make([]byte, m.inlineBytes)
@@ -310,7 +297,7 @@ func (m *image) readInlineFile(at uint32) error {
 		return err
 	}
 	defer f.Close()
-	return readAll(f, m.inlineContent(at), 0)
+	return device.ReadFull(f, m.inlineContent(at), 0)
 }
 
 // inlineContent is the content of a regular file that lies in its inode.

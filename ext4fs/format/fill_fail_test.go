@@ -180,6 +180,7 @@ func TestPlan_contentTooLarge(t *testing.T) {
 }
 
 func TestPlan_impossibleFiles(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		o    Options
@@ -235,6 +236,7 @@ func TestPlan_impossibleFiles(t *testing.T) {
 // TestPlan_sizes holds that the free space is what was asked for, and that the
 // smallest size is no larger than others.
 func TestPlan_sizes(t *testing.T) {
+	t.Parallel()
 	testimages.RequireTool(t, "e2fsck")
 	tr := newRandomTree(3, 300, true)
 	addFile(t, tr, "large", 9<<20, &pieces{size: 9 << 20, spans: []tree.Span{{Len: 9 << 20}}})
@@ -261,6 +263,43 @@ func TestPlan_sizes(t *testing.T) {
 	}
 	if total, left := free(Options{Size: SizeAuto, FreePercent: 25}); left < total/4 || left > total*3/10 {
 		t.Errorf("%d bytes of %d free, asked for 25 percent", left, total)
+	}
+}
+
+// TestPlan_tooMuchFree asks for more free space than any size can have.
+func TestPlan_tooMuchFree(t *testing.T) {
+	for _, o := range []Options{
+		{FreePercent: 93}, {FreePercent: 99.5}, {FreePercent: 99.9999999999999}, {Free: 1 << 62}, {Free: 1<<63 - 1},
+		{FreePercent: 99.99, ReservedPercent: ptr(0.0)},
+	} {
+		for _, tr := range []*tree.Tree{nil, newRandomTree(1, 10, false)} {
+			o.Size = SizeAuto
+			if j, err := Plan(t.Context(), o, tr); !errors.Is(err, ErrOption) {
+				t.Errorf("%d bytes and %v percent free: %v, %v", o.Free, o.FreePercent, j, err)
+			}
+		}
+	}
+}
+
+// TestPlan_rootOwner: the root directory belongs to whom it was given to, also
+// to root.
+func TestPlan_rootOwner(t *testing.T) {
+	tr := tree.New()
+	tr.Node(tree.Root).UID, tr.Node(tree.Root).GID = 7, 8
+	for list, want := range map[string][2]uint32{
+		"": {7, 8}, "root_owner=0:0": {0, 0}, "root_owner=5:0": {5, 0}, "root_owner=5:6": {5, 6},
+	} {
+		o := Options{Size: 8 << 20, Zeroed: true}
+		if err := o.ParseExtended(list); err != nil {
+			t.Fatal(err)
+		}
+		j, err := Plan(t.Context(), o, tr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := j.m.node(0); n.UID != want[0] || n.GID != want[1] {
+			t.Errorf("%q: %d:%d", list, n.UID, n.GID)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 // TestWrite_largeFiles copies files of the host that take several batches, with
 // and without a digest, to a file and to memory. Some change on the way.
 func TestWrite_largeFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	files := map[string][]byte{
 		"large":  testimages.Content(1, 20<<20+123),

@@ -380,7 +380,7 @@ func (g *judge) content(id tree.ID, i *ext4fs.Inode) {
 		if _, err := i.ReadAt(a, s.Off); err != nil && err != io.EOF {
 			g.Fatalf("%s: %v", path, err)
 		}
-		if err := readAll(want, b, s.Off); err != nil {
+		if err := device.ReadFull(want, b, s.Off); err != nil {
 			g.Fatal(err)
 		}
 		if !bytes.Equal(a, b) {
@@ -407,6 +407,7 @@ func (g *judge) content(id tree.ID, i *ext4fs.Inode) {
 }
 
 func TestWrite_randomTrees(t *testing.T) {
+	t.Parallel()
 	testimages.RequireTool(t, "e2fsck")
 	for i, o := range []Options{
 		{Size: SizeAuto},
@@ -435,6 +436,7 @@ func TestWrite_randomTrees(t *testing.T) {
 
 // TestWrite_kernelReads lets the kernel read what e4kit makes.
 func TestWrite_kernelReads(t *testing.T) {
+	t.Parallel()
 	testimages.RequireTool(t, "e2fsck")
 	testimages.RequireLoop(t)
 	for i, o := range []Options{
@@ -474,6 +476,7 @@ func TestWrite_kernelReads(t *testing.T) {
 
 // TestWrite_oldContent makes images where something else was.
 func TestWrite_oldContent(t *testing.T) {
+	t.Parallel()
 	testimages.RequireTool(t, "e2fsck")
 	yes, no := true, false
 	for i, o := range []Options{
@@ -487,7 +490,7 @@ func TestWrite_oldContent(t *testing.T) {
 		{Features: []string{"bigalloc"}, BlockSize: 4096, Extended: Extended{NoDiscard: true}},
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			o.Size = 48 << 20
+			o.Size = 24 << 20
 			tr := newRandomTree(uint64(200+i), 200, true)
 			img, _ := writeOver(t, o, tr, 0xa5)
 			testimages.Fsck(t, img)
@@ -529,6 +532,7 @@ func TestWrite_valueInodes(t *testing.T) {
 // TestWrite_sharedAttributes has more files with the same attributes than may
 // share a block, and a deep tree.
 func TestWrite_sharedAttributes(t *testing.T) {
+	t.Parallel()
 	testimages.RequireTool(t, "e2fsck")
 	tr := tree.New()
 	for i := range 2500 {

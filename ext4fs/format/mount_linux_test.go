@@ -14,6 +14,7 @@ import (
 // TestFormat_kernelMounts lets the kernel fill what was made: it must find room
 // for files in every group, and leave a clean file system.
 func TestFormat_kernelMounts(t *testing.T) {
+	t.Parallel()
 	testimages.RequireTool(t, "e2fsck")
 	testimages.RequireLoop(t)
 	dir := testimages.Scratch(t)

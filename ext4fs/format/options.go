@@ -23,7 +23,7 @@ type Options struct {
 	// the last group would have no room for more than its own tables.
 	Size int64
 	// Free is the free space, in bytes, and FreePercent that in percent of
-	// the whole, that SizeAuto adds.
+	// the whole, at most 99, that SizeAuto adds.
 	Free        int64
 	FreePercent float64
 
@@ -129,9 +129,12 @@ type Extended struct {
 	LazyJournal bool
 	// NoDiscard leaves the content of the device where nothing is written.
 	NoDiscard bool
+	// RootUID and RootGID own the root directory, if they are not 0 or
+	// RootOwner is set; else it is who owns it in the tree.
 	RootUID   uint32
 	RootGID   uint32
-	RootMode  *uint16 // permission bits of the root directory; nil is 0755
+	RootOwner bool
+	RootMode  *uint16 // permission bits of the root directory; nil is those in the tree
 	// OrphanFileSize is the size of the orphan file; 0 is by size.
 	OrphanFileSize Amount
 	// Quota says which quota files to make, with the quota feature; nil is

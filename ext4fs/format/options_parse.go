@@ -248,7 +248,7 @@ func (o *Options) parseRootOwner(s setter) error {
 	if !ok || uerr != nil || gerr != nil {
 		return bad(s.option, text, "want UID:GID")
 	}
-	o.RootUID, o.RootGID = uint32(u), uint32(g)
+	o.RootUID, o.RootGID, o.RootOwner = uint32(u), uint32(g), true
 	return nil
 }
 

@@ -21,6 +21,7 @@ func dumpe2fs(t testing.TB, img string) []string {
 
 // TestFormat_dumpe2fsTellsTheSame compares what users compare.
 func TestFormat_dumpe2fsTellsTheSame(t *testing.T) {
+	t.Parallel()
 	testimages.RequireTool(t, "mke2fs", "dumpe2fs")
 	dir := testimages.Scratch(t)
 	for _, c := range []mkfsCase{

@@ -139,6 +139,7 @@ func fsck(t testing.TB, img string) {
 }
 
 func TestFormat_isAsMke2fs(t *testing.T) {
+	t.Parallel()
 	testimages.RequireTool(t, "mke2fs", "e2fsck")
 	dir := testimages.Scratch(t)
 	for _, c := range placeCases {

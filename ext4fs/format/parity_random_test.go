@@ -67,6 +67,7 @@ func randomCase(r *rand.Rand) mkfsCase {
 // TestFormat_randomIsAsMke2fs compares random combinations. E4KIT_PARITY sets
 // how many, and the first seed: "5000" or "5000,17".
 func TestFormat_randomIsAsMke2fs(t *testing.T) {
+	t.Parallel()
 	testimages.RequireTool(t, "mke2fs", "e2fsck")
 	n, seed := 80, uint64(1)
 	if v := os.Getenv("E4KIT_PARITY"); v != "" {

@@ -211,6 +211,7 @@ var placeCases = []mkfsCase{
 }
 
 func TestPlan_placesAreThoseOfMke2fs(t *testing.T) {
+	t.Parallel()
 	testimages.RequireTool(t, "mke2fs")
 	dir := testimages.Scratch(t)
 	for _, c := range placeCases {

@@ -1,7 +1,6 @@
 package format
 
 import (
-	"crypto/rand"
 	"fmt"
 	"iter"
 	"math"
@@ -482,21 +481,15 @@ const (
 	mountACL       = 0x8
 )
 
+// randomIdentity sets UUID and hash seed as they were given, or random ones.
 func (b *builder) randomIdentity() error {
-	var u, h [16]byte
-	for _, v := range []struct {
-		to    *[16]byte
-		given *[16]byte
-	}{{&u, b.o.UUID}, {&h, b.o.HashSeed}} {
-		if v.given != nil {
-			*v.to = *v.given
-			continue
-		}
-		if _, err := rand.Read(v.to[:]); err != nil {
-			return fmt.Errorf("random UUID: %w", err)
-		}
-		v.to[6] = v.to[6]&0x0f | 0x40
-		v.to[8] = v.to[8]&0x3f | 0x80
+	u, err := givenUUID(b.o.UUID)
+	if err != nil {
+		return err
+	}
+	h, err := givenUUID(b.o.HashSeed)
+	if err != nil {
+		return err
 	}
 	b.setUUID(u)
 	b.setHashSeed(h)

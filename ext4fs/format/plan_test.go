@@ -69,6 +69,7 @@ func wildOptions(r *rand.Rand) *Options {
 // TestNewPlan_wild gives options without sense: they make an error that says
 // so, or a plan that holds together.
 func TestNewPlan_wild(t *testing.T) {
+	t.Parallel()
 	made := 0
 	for seed := range uint64(3000) {
 		r := rand.New(rand.NewPCG(seed, 11))

@@ -225,11 +225,7 @@ func (p *Profile) Words() string {
 // Unknown is the part of f that keeps the reader from its work: features it
 // does not understand, less what does not matter to one that only reads.
 func (p *Profile) Unknown(f disk.Features) disk.Features {
-	return disk.Features{
-		Compat:   f.Compat &^ p.Features.Compat,
-		Incompat: f.Incompat &^ p.Features.Incompat,
-		ROCompat: f.ROCompat &^ p.Features.ROCompat,
-	}
+	return f.Without(p.Features)
 }
 
 // Check says whether the reader can work with a file system: nil, or an error

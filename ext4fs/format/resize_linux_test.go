@@ -13,6 +13,7 @@ import (
 // descriptors, tables and backups. (Its 1.47.0 miscounts bigalloc, also what
 // mke2fs made, and waits long for MMP.)
 func TestFormat_resize2fs(t *testing.T) {
+	t.Parallel()
 	testimages.RequireTool(t, "resize2fs", "e2fsck")
 	dir := testimages.Scratch(t)
 	for _, c := range []mkfsCase{

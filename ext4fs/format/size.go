@@ -144,6 +144,13 @@ func (l *planner) guessBlocks() (int64, error) {
 	}
 }
 
+// maxFree is the most percent of a file system that can be wanted free: its
+// inodes take almost one.
+const maxFree = 99
+
+// mostGuess keeps sums with sizes in range. No file system is so large.
+const mostGuess = math.MaxInt64 / 64
+
 // guess is roughly the size that the content needs.
 func (l *planner) guess() (int64, error) {
 	inodes := max(l.inodes(), l.o.Inodes)
@@ -155,12 +162,10 @@ func (l *planner) guess() (int64, error) {
 	if d.meta+d.data > math.MaxInt64/8/uint64(m.p.sb.ClusterSize()) {
 		return 0, bad("size", "auto", "the content is too large")
 	}
-	bytes := (d.meta+d.data)*uint64(m.p.sb.ClusterSize()) + inodes*uint64(m.p.sb.InodeSize()) + uint64(max(l.o.Free, 0))
-	if bytes > math.MaxInt64/4 {
-		return 0, bad("size", "auto", "the content is too large")
-	}
-	if f := l.o.FreePercent; f > 0 && f < 100 {
-		bytes = uint64(float64(bytes) * 100 / (100 - f))
+	bytes := float64((d.meta+d.data)*uint64(m.p.sb.ClusterSize())) + float64(inodes*uint64(m.p.sb.InodeSize())) + float64(max(l.o.Free, 0))
+	bytes *= 100 / (100 - l.o.FreePercent)
+	if bytes > mostGuess {
+		return 0, bad("size", "auto", "content and free space are too large")
 	}
 	return int64(bytes) + 256<<10, nil
 }
@@ -201,12 +206,16 @@ func (l *planner) fits(size int64) (bool, error) {
 	case err != nil:
 		return false, err
 	}
-	need := m.demand.meta + m.demand.data
-	if free := l.free(m); free > 0 {
-		cluster := uint64(m.p.sb.ClusterSize())
-		need += (free + cluster - 1) / cluster
+	cluster := uint64(m.p.sb.ClusterSize())
+	need := m.demand.meta + m.demand.data + divUp(l.free(m), cluster)
+	if need <= m.s.left {
+		return true, l.ctx.Err()
 	}
-	return need <= m.s.left, l.ctx.Err()
+	l.why = &SizeError{What: "bytes", Need: need * cluster, Have: m.s.left * cluster}
+	if l.o.FreePercent > 0 {
+		l.why = bad("free space", l.o.FreePercent, "so many percent, reserved blocks and tables leave no room for the content")
+	}
+	return false, l.ctx.Err()
 }
 
 // free is how many bytes are to stay free: what others than root may use, if
@@ -218,7 +227,7 @@ func (l *planner) free(m *image) uint64 {
 	bytes := uint64(max(l.o.Free, 0))
 	bs := uint64(m.p.sb.BlockSize())
 	if f := l.o.FreePercent; f > 0 {
-		bytes += uint64(float64(m.p.sb.Blocks()*bs) * min(f, 99) / 100)
+		bytes += uint64(float64(m.p.sb.Blocks()*bs) * f / 100)
 	}
 	if bytes > 0 {
 		bytes += m.p.sb.ReservedBlocks * bs

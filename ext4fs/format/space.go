@@ -35,9 +35,9 @@ type space struct {
 	used    []uint64 // a bit for each group of which something was taken
 }
 
-// newSpaceOf is the space of a file system in which only fixed is in use: runs
+// newSpace is the space of a file system in which only fixed is in use: runs
 // of blocks in ascending order that do not overlap.
-func newSpaceOf(sb *disk.Superblock, fixed iter.Seq2[disk.BlockNum, uint64]) *space {
+func newSpace(sb *disk.Superblock, fixed iter.Seq2[disk.BlockNum, uint64]) *space {
 	s := &space{sb: sb, ratio: uint64(sb.ClusterRatio())}
 	s.used = make([]uint64, (uint64(sb.Groups())+63)/64)
 	end := s.clusterUp(disk.BlockNum(sb.Blocks()))
@@ -97,7 +97,7 @@ func (s *space) index() {
 	}
 }
 
-// shrink sets the length of region i.
+// setLen sets the length of region i.
 func (s *space) setLen(i int, n uint64) {
 	s.regions[i].n = n
 	k := s.leaves + i

@@ -31,7 +31,7 @@ func fixedRuns(runs ...run) iter.Seq2[disk.BlockNum, uint64] {
 }
 
 func TestSpace_takesWholeRunsFirst(t *testing.T) {
-	s := newSpaceOf(spaceSuper(4096, 0), fixedRuns(run{0, 10}, run{1024, 24}, run{2048, 1000}))
+	s := newSpace(spaceSuper(4096, 0), fixedRuns(run{0, 10}, run{1024, 24}, run{2048, 1000}))
 	if got, want := s.free(), uint64(4096-1034); got != want {
 		t.Fatalf("%d blocks free, want %d", got, want)
 	}
@@ -65,7 +65,7 @@ func TestSpace_takesWholeRunsFirst(t *testing.T) {
 }
 
 func TestSpace_takeAt(t *testing.T) {
-	s := newSpaceOf(spaceSuper(4096, 2), fixedRuns(run{0, 10}))
+	s := newSpace(spaceSuper(4096, 2), fixedRuns(run{0, 10}))
 	for _, tt := range []struct {
 		start disk.BlockNum
 		n     uint32
@@ -106,7 +106,7 @@ func TestSpace_model(t *testing.T) {
 				used[b/ratio] = true
 			}
 		}
-		s := newSpaceOf(sb, fixedRuns(fixed...))
+		s := newSpace(sb, fixedRuns(fixed...))
 		mark := func(r run) {
 			t.Helper()
 			for c := uint64(r.start) / ratio; c*ratio < uint64(r.start)+uint64(r.n); c++ {

@@ -63,10 +63,11 @@ func (w *plainWriter) save(t testing.TB) string {
 }
 
 func TestFormat_dirtyDevice(t *testing.T) {
+	t.Parallel()
 	testimages.RequireTool(t, "e2fsck")
 	for _, c := range []mkfsCase{
-		"40M", "-t ext2 40M", "-t ext3 40M", "-E lazy_itable_init=0 40M", "-b 4096 -O bigalloc 40M", "-b 1024 -O quota,project,orphan_file,mmp 40M",
-		"-b 4096 -O meta_bg,^resize_inode 40M", "-b 2048 -O sparse_super2 -N 64 200M", "-O uninit_bg,^metadata_csum 40M",
+		"20M", "-t ext2 20M", "-t ext3 20M", "-E lazy_itable_init=0 20M", "-b 4096 -O bigalloc 20M", "-b 1024 -O quota,project,orphan_file,mmp 20M",
+		"-b 4096 -O meta_bg,^resize_inode 20M", "-b 2048 -O sparse_super2 -N 64 80M", "-O uninit_bg,^metadata_csum 20M",
 	} {
 		t.Run(string(c), func(t *testing.T) {
 			w := dirty(c.size(t))
@@ -75,7 +76,7 @@ func TestFormat_dirtyDevice(t *testing.T) {
 			}
 			fsck(t, w.save(t))
 			sb := readSuper(t, w)
-			if d := groupFlags(t, w, &sb, 0); sb.HasGroupCsum() && (d&disk.GroupInodeZeroed != 0) != (c == "-E lazy_itable_init=0 40M") {
+			if d := groupFlags(t, w, &sb, 0); sb.HasGroupCsum() && (d&disk.GroupInodeZeroed != 0) != (c == "-E lazy_itable_init=0 20M") {
 				t.Errorf("flags of group 0: %d", d)
 			}
 			checkJournalZero(t, w, &sb)
@@ -105,8 +106,9 @@ func checkJournalZero(t testing.TB, w *plainWriter, sb *disk.Superblock) {
 }
 
 func TestFormat_wipesWhatWasThere(t *testing.T) {
-	w := dirty(300 << 20)
-	c := mkfsCase("-b 1024 300M")
+	t.Parallel()
+	w := dirty(100 << 20)
+	c := mkfsCase("-b 1024 100M")
 	if err := Format(context.Background(), w, *c.options(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +126,7 @@ func TestFormat_wipesWhatWasThere(t *testing.T) {
 	copy(w.b, "XFSB")
 	copy(w.b[0x10040:], "_BHRfS_M")
 	copy(w.b[len(w.b)-4096:], "RAID")
-	c = "-b 4096 300M"
+	c = "-b 4096 100M"
 	if err := Format(context.Background(), w, *c.options(t)); err != nil {
 		t.Fatal(err)
 	}

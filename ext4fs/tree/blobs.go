@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/e4kit/e4kit/ext4fs/device"
 )
 
 // blobs is where the parts of an image are: a directory or an archive.
@@ -119,7 +121,7 @@ func (b *blob) readAll(limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%d bytes, and at most %d are read: %w", b.size, limit, ErrTooMany)
 	}
 	p := make([]byte, b.size)
-	return p, readFull(b.r, p, 0)
+	return p, device.ReadFull(b.r, p, 0)
 }
 
 // maxJSON bounds what is read of an image's description. Registries take

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/ext4fs/host"
 )
 
@@ -201,7 +202,7 @@ func (t *Tree) dataOf(id ID, n *Node, known []Span) ([]Span, error) {
 		end := min((s.Off+s.Len+holePiece-1)/holePiece*holePiece, n.Size)
 		for off := max(done, s.Off/holePiece*holePiece); off < end; {
 			p := buf[:min(end-off, holeRead)]
-			if err := readFull(f, p, off); err != nil {
+			if err := device.ReadFull(f, p, off); err != nil {
 				return nil, err
 			}
 			found = appendData(found, p, off)
@@ -226,18 +227,6 @@ func appendData(found []Span, p []byte, off int64) []Span {
 		p, off = p[n:], off+int64(n)
 	}
 	return found
-}
-
-// readFull reads all of p; an early end is io.ErrUnexpectedEOF.
-func readFull(r io.ReaderAt, p []byte, off int64) error {
-	n, err := r.ReadAt(p, off)
-	switch {
-	case n == len(p):
-		return nil
-	case err == nil || err == io.EOF:
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 // Bytes is content that is in memory.
@@ -306,7 +295,7 @@ func (t *Tree) ReadFile(ctx context.Context, id ID, limit int64) ([]byte, error)
 	}
 	defer f.Close()
 	p := make([]byte, n.Size)
-	if err := readFull(f, p, 0); err != nil {
+	if err := device.ReadFull(f, p, 0); err != nil {
 		return nil, pathError("read", t.Path(id), bare(err))
 	}
 	return p, nil

@@ -99,15 +99,22 @@ type pathDir struct {
 // root is the number of the source's root, the first.
 func (p *paths) root() uint32 { return p.dirs.add(pathDir{}) }
 
-// dir gives a directory its number; id is its node, which has just been put.
-func (p *paths) dir(up uint32, id ID) uint32 {
-	return p.dirs.add(pathDir{up: up, name: p.name(id)})
+// dir gives a directory its number. at and name are where it has just been put,
+// which may be a symbolic link that leads to it.
+func (p *paths) dir(up uint32, at ID, name string) uint32 {
+	return p.dirs.add(pathDir{up: up, name: p.name(at, name)})
 }
 
-func (p *paths) name(id ID) uint32 { return p.t.links.at(p.t.Node(id).link).name }
+// name is where a name that is in the tree is kept.
+func (p *paths) name(at ID, name string) uint32 {
+	i, _ := p.t.index.find(p.t, p.t.index.hash(at, name), at, name)
+	return p.t.links.at(i).name
+}
 
 // ref is what a file is known by.
-func (p *paths) ref(dir uint32, id ID) uint64 { return uint64(dir)<<32 | uint64(p.name(id)) }
+func (p *paths) ref(dir uint32, at ID, name string) uint64 {
+	return uint64(dir)<<32 | uint64(p.name(at, name))
+}
 
 // path is the path of a file from the source's root.
 func (p *paths) path(ref uint64) string {
@@ -212,7 +219,7 @@ func (m *hostMerge) dir(d *scanDir, id ID, number uint32) error {
 			return err
 		}
 		if e.sub != nil && at != noID {
-			subs = append(subs, below{e.sub, at, m.paths.dir(number, at)})
+			subs = append(subs, below{e.sub, at, m.paths.dir(number, id, e.name)})
 		}
 	}
 	m.scan.merged(d)
@@ -249,7 +256,7 @@ func (m *hostMerge) entry(d *scanDir, e *scanned, dir ID, number uint32) (ID, er
 		m.links[e.id] = id
 	}
 	if e.IsRegular() {
-		m.t.setContent(id, m.source-1, m.paths.ref(number, id), e.holes)
+		m.t.setContent(id, m.source-1, m.paths.ref(number, dir, e.name), e.holes)
 	}
 	return id, nil
 }

@@ -115,9 +115,9 @@ func (w *fsWalk) entry(e fs.DirEntry, path string, dir ID, number uint32, c choi
 	}
 	switch {
 	case f.IsRegular():
-		w.t.setContent(id, w.source, w.s.paths.ref(number, id), false)
+		w.t.setContent(id, w.source, w.s.paths.ref(number, dir, e.Name()), false)
 	case f.IsDir():
-		return w.dir(path, id, w.s.paths.dir(number, id), c, depth+1)
+		return w.dir(path, id, w.s.paths.dir(number, dir, e.Name()), c, depth+1)
 	}
 	return nil
 }

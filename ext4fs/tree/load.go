@@ -146,13 +146,19 @@ func (l *layer) warn(path string, err error) {
 	}
 }
 
-// place adds a file, or joins a directory with the one that is there.
+// place adds a file, or joins a directory with the one that is there, or with
+// that behind a symbolic link.
 func (l *layer) place(dir ID, name string, f *found) (ID, error) {
 	t := l.t
 	old, ok := t.Lookup(dir, name)
 	if ok && f.IsDir() && t.Node(old).IsDir() {
 		l.dirAttrs(old, f)
 		return old, nil
+	}
+	if ok && l.o.KeepDirSymlinks && f.IsDir() && t.Node(old).IsSymlink() {
+		if behind, ok := l.dirBehind(dir, name); ok {
+			return behind, nil
+		}
 	}
 	if ok {
 		if err := t.Remove(dir, name); err != nil {

@@ -26,6 +26,14 @@ type Options struct {
 	// get; the type stays, symbolic links are not asked about.
 	Chmod func(mode uint16) uint16
 
+	// KeepDirSymlinks leaves a symbolic link to a directory in its place when
+	// a source has a directory of that name, and puts what is in that one
+	// behind the link; the directory there keeps its attributes. So does tar
+	// with --keep-directory-symlink: a system whose /lib leads to usr/lib
+	// stays one when a layer has lib/ in it. Else the directory replaces the
+	// link.
+	KeepDirSymlinks bool
+
 	// NoXattrs leaves extended attributes away, ACLs and capabilities too.
 	NoXattrs bool
 

@@ -134,7 +134,7 @@ func (in *input) read(ctx context.Context, full chan<- piece, empty <-chan []byt
 			buf = make([]byte, spoolPiece)
 		}
 		buf = buf[:spoolPiece]
-		n, err := fill(z, buf)
+		n, err := device.ReadSome(z, buf)
 		if err != nil {
 			if cerr := z.Close(); err == io.EOF && cerr != nil {
 				err = cerr
@@ -150,22 +150,6 @@ func (in *input) read(ctx context.Context, full chan<- piece, empty <-chan []byt
 			return
 		}
 	}
-}
-
-// fill reads until p is full or r fails, and keeps the reader's own
-// io.ErrUnexpectedEOF apart from its end.
-func fill(r io.Reader, p []byte) (n int, err error) {
-	for idle := 0; n < len(p) && err == nil; {
-		var k int
-		k, err = r.Read(p[n:])
-		n += k
-		if k > 0 {
-			idle = 0
-		} else if idle++; idle > 100 && err == nil {
-			err = io.ErrNoProgress
-		}
-	}
-	return n, err
 }
 
 var zeroGrain [spoolGrain]byte

@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"sort"
 	"strings"
-	"syscall"
 
+	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/ext4fs/disk"
 	"github.com/e4kit/e4kit/ext4fs/pax"
 	"github.com/e4kit/e4kit/ext4fs/xattr"
@@ -72,18 +71,9 @@ func FromTar(ctx context.Context, t *Tree, at ID, r io.Reader, o *Options) error
 	return u.archive(ctx, a)
 }
 
-// ErrLoop: symbolic links lead in a circle, or on and on.
-var ErrLoop = disk.NewKind("too many levels of symbolic links", syscall.ELOOP)
-
 // maxKept bounds what members make the tree keep beside nodes and names, in
 // bytes.
 const maxKept = 1 << 30
-
-// maxSteps bounds the elements of one way, with those of symbolic links.
-const maxSteps = 2 * maxDepth
-
-// maxFollow bounds the symbolic links on one way, as Linux does.
-const maxFollow = 40
 
 // unpack adds the members of archives, one after the other, to a tree.
 type unpack struct {
@@ -462,64 +452,9 @@ func (u *unpack) parent(names []string, path string) (ID, error) {
 	return dir, nil
 }
 
-// walk goes along names from the top. Missing directories are made if create is
-// set. Symbolic links lead on as if the top were the root.
+// walk goes along names from the top, see layer.walk.
 func (u *unpack) walk(names []string, create bool) (ID, error) {
-	return u.walkFrom(u.l.at, names, create)
-}
-
-func (u *unpack) walkFrom(at ID, names []string, create bool) (ID, error) {
-	links := 0
-	for steps := 0; len(names) > 0; steps++ {
-		if steps > maxSteps {
-			return 0, ErrLoop
-		}
-		name := names[0]
-		names = names[1:]
-		switch name {
-		case "", ".":
-			continue
-		case "..":
-			if at != u.l.at {
-				at = u.t.Parent(at)
-			}
-			continue
-		}
-		next, err := u.enter(at, name, create)
-		if err != nil {
-			return 0, err
-		}
-		n := u.t.Node(next)
-		switch {
-		case n.IsDir():
-			at = next
-		case !n.IsSymlink():
-			return 0, fmt.Errorf("%s: %w", u.t.Path(next), ErrNotDir)
-		default:
-			if links++; links > maxFollow {
-				return 0, ErrLoop
-			}
-			target := u.t.Target(next)
-			if strings.HasPrefix(target, "/") {
-				at = u.l.at
-			}
-			names = slices.Concat(strings.Split(target, "/"), names)
-		}
-	}
-	return at, nil
-}
-
-// enter looks up a name, and makes a directory of it if it is missing.
-func (u *unpack) enter(at ID, name string, create bool) (ID, error) {
-	next, ok := u.t.Lookup(at, name)
-	if ok {
-		return next, nil
-	}
-	if !create {
-		return 0, ErrNotExist
-	}
-	next, _, err := u.l.mkdir(at, name)
-	return next, err
+	return u.l.walk(u.l.at, names, create)
 }
 
 // lookup finds a file, through symbolic links also where the last name is one.
@@ -531,7 +466,7 @@ func (u *unpack) lookup(name string) (ID, error) {
 			err = ErrIsDir
 		}
 		if err == nil {
-			dir, err = u.walkFrom(dir, names[:len(names)-1], false)
+			dir, err = u.l.walk(dir, names[:len(names)-1], false)
 		}
 		if err != nil {
 			return 0, err
@@ -637,7 +572,7 @@ func (s *piecesReader) ReadAt(p []byte, off int64) (int, error) {
 		if i < len(s.pieces) && s.pieces[i].Off <= at {
 			x := s.pieces[i]
 			rest = rest[:min(int64(len(rest)), x.Off+x.Len-at)]
-			if err := readFull(s.r, rest, s.at[i]+at-x.Off); err != nil {
+			if err := device.ReadFull(s.r, rest, s.at[i]+at-x.Off); err != nil {
 				return done, err
 			}
 			i++
