@@ -18,6 +18,8 @@ type blockMap struct {
 	extent.Changer
 	space *mapSpace
 	tx    opTx
+	// plain: the write under way has found nothing but written blocks so far.
+	plain bool
 }
 
 // opTx is a handle of which some credits are kept for the end of the operation:
@@ -194,9 +196,11 @@ func (i *Inode) addBlocks(r disk.Inode, fsBlocks int64) {
 
 // touch notes a change of the content in a record under edit.
 func (i *Inode) touch(r disk.Inode) {
-	now := i.fs.now()
-	r.SetMtime(now)
-	r.SetCtime(now)
+	if !i.fs.live.leaveTimes.Load() || !i.IsRegular() {
+		now := i.fs.now()
+		r.SetMtime(now)
+		r.SetCtime(now)
+	}
 	r.SetVersion(r.Version() + 1)
 }
 

@@ -41,11 +41,13 @@ type live struct {
 	settled   bool         // what the open has to put right is done
 	replaying bool         // fast commits are being applied, see orphanAdd
 	batches   atomic.Int64 // open ones
-	closing   atomic.Bool  // Close has begun
-	sealed    atomic.Bool  // only orphans can be changed any more
-	closed    atomic.Bool  // nothing can be changed any more
-	close     sync.Once
-	closeErr  error // of the first Close
+	// leaveTimes: see LeaveTimes.
+	leaveTimes atomic.Bool
+	closing    atomic.Bool // Close has begun
+	sealed     atomic.Bool // only orphans can be changed any more
+	closed     atomic.Bool // nothing can be changed any more
+	close      sync.Once
+	closeErr   error // of the first Close
 	// keeper is journal for who may lose the protection before it has begun.
 	keeper atomic.Pointer[journal.Journal]
 }
@@ -163,6 +165,15 @@ func (f *FS) context() context.Context {
 
 // now is the time for time stamps.
 func (f *FS) now() time.Time { return f.opts.Clock() }
+
+// LeaveTimes says whether the caller keeps the times of regular files himself,
+// as the kernel does above FUSE with its write-back cache: what changes their
+// content then leaves the times alone, and SetAttr brings them.
+func (f *FS) LeaveTimes(on bool) {
+	if f.live != nil {
+		f.live.leaveTimes.Store(on)
+	}
+}
 
 // Sync makes all changes durable.
 func (f *FS) Sync(ctx context.Context) error {

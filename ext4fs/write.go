@@ -221,7 +221,11 @@ func (i *Inode) writeStep(p []byte, off, expect int64) (n int, err error) {
 			return 0, err
 		}
 	}
+	m.plain = !i.readsThroughCache()
 	n, err = i.writeRuns(tx, m, p, off, expect)
+	if m.plain && off+int64(n) <= size && f.live.leaveTimes.Load() {
+		return n, err // no metadata has to change
+	}
 	if serr := i.storeWrite(h, m, n, max(size, off+int64(n))); serr != nil {
 		return n, f.abort(serr)
 	}
@@ -282,6 +286,9 @@ func (i *Inode) writeRun(tx *opTx, m *blockMap, p []byte, off, expect int64) (in
 	blocks := uint32(min(i.blocksOf(off, len(p)), e.End()-uint64(l)))
 	bn := e.Physical + disk.BlockNum(l-e.Logical)
 	p = p[:min(int64(len(p)), int64(blocks)<<shift-head)]
+	if e.Flags&unmapped != 0 {
+		m.plain = false
+	}
 	if e.Flags&extent.FlagHole != 0 {
 		return i.writeHole(tx, m, l, blocks, head, p, expect)
 	}

@@ -187,14 +187,14 @@ func TestMedian(t *testing.T) {
 // The names of jobs are what --only matches, so they must be different.
 func TestJobs(t *testing.T) {
 	seen := map[string]bool{}
-	for _, j := range slices.Concat(jobs(), writeJobs(smallScale), mkfsJobs(smallMkfs, true)) {
+	for _, j := range slices.Concat(jobs(), writeJobs(smallScale), mkfsJobs(smallMkfs, true), mountJobs("small")) {
 		if seen[j.name] || j.what == "" || j.goal <= 0 || j.workload == "" && j.target == nil {
 			t.Errorf("job %+v", j)
 		}
 		seen[j.name] = true
 		names := map[string]bool{}
 		for _, s := range j.sides() {
-			if names[s.name] || s.facts == nil || s.commands == nil {
+			if names[s.name] || s.facts == nil || (s.commands == nil) == (s.run == nil) {
 				t.Errorf("%s: side %+v", j.name, s)
 			}
 			names[s.name] = true

@@ -19,6 +19,9 @@ func main() {
 	if len(os.Args) > 2 && os.Args[1] == measureWord {
 		os.Exit(measureChild(os.Args[2:]))
 	}
+	if len(os.Args) > 2 && os.Args[1] == loadWord {
+		os.Exit(loadChild(os.Args[2:]))
+	}
 	os.Exit(status())
 }
 
@@ -73,11 +76,11 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("--only: %w", err)
 	}
 	var chosen []*job
-	size, mkfs := fullScale, fullMkfs
+	size, mkfs, mounts := fullScale, fullMkfs, "full"
 	if o.small {
-		size, mkfs = smallScale, smallMkfs
+		size, mkfs, mounts = smallScale, smallMkfs, "small"
 	}
-	for _, j := range slices.Concat(jobs(), writeJobs(size), mkfsJobs(mkfs, o.slow)) {
+	for _, j := range slices.Concat(jobs(), writeJobs(size), mkfsJobs(mkfs, o.slow), mountJobs(mounts)) {
 		if only.MatchString(j.name) {
 			chosen = append(chosen, j)
 		}

@@ -24,6 +24,8 @@ type place struct {
 type side struct {
 	name     string
 	commands func(b *bench, p place) []command
+	// run does and measures it where commands cannot say it.
+	run func(b *bench, p place) (cost, error)
 	// facts are numbers taken from the run's result that all sides must agree
 	// on. checks is false for a peer that is known to do less.
 	facts  func(p place) (string, error)
@@ -185,7 +187,7 @@ func (b *bench) once(j *job, s side, p place, discard bool) (cost, string, error
 			return cost{}, "", err
 		}
 	}
-	c, err := b.measureAll(s.commands(b, p))
+	c, err := b.side(s, p)
 	if err != nil {
 		return c, "", err
 	}
@@ -205,6 +207,18 @@ func (b *bench) once(j *job, s side, p place, discard bool) (cost, string, error
 		err = errors.Join(os.RemoveAll(p.dest), os.RemoveAll(p.out))
 	}
 	return c, facts, err
+}
+
+// side does what a side does.
+func (b *bench) side(s side, p place) (cost, error) {
+	if s.run == nil {
+		return b.measureAll(s.commands(b, p))
+	}
+	c, err := s.run(b, p)
+	if err != nil {
+		err = errors.Join(err, b.unmount())
+	}
+	return c, err
 }
 
 // figuresOf notes the figures of what a side made.

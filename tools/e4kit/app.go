@@ -16,6 +16,7 @@ const (
 	categoryLook    = "Look around"
 	categoryTake    = "Take out, put in"
 	categoryMake    = "Make"
+	categoryMount   = "Mount"
 	categoryChange  = "Change"
 	categoryVerify  = "Verify and compare"
 	categoryInside  = "Look inside"
@@ -37,6 +38,10 @@ func verbs(e *env) []*cli.Command {
 		cpCommand(e),
 		tarCommand(e),
 		mkfsCommand(e),
+		mountCommand(e),
+		umountCommand(e),
+		statusCommand(e),
+		commitOverlayCommand(e),
 		mkdirCommand(e),
 		rmCommand(e),
 		rmdirCommand(e),

@@ -80,6 +80,8 @@ func (k *completer) complete(words []string) {
 		k.flags(command, flags, last)
 	case command == nil:
 		k.commands(k.app.Commands, last)
+	case command.Name == "umount", command.Name == "status":
+		k.mountpoints(last)
 	case command.Name == "help":
 		k.commands(k.app.Commands, last)
 	case command.Name == "completion":
@@ -176,19 +178,31 @@ func (k *completer) pendingValue(words []string, flags []cli.Flag, literal bool)
 	return f != nil && takesValue(f)
 }
 
-// values offers what a flag of mkfs takes, if that is one of a few words.
+// values offers what a flag of mkfs or mount takes, if that is one of a few
+// words.
 func (k *completer) values(command *cli.Command, f cli.Flag, prefix string) {
-	if command == nil || command.Name != "mkfs" || f == nil {
+	if command == nil || f == nil {
 		return
 	}
-	known := mkfsValues[f.Names()[0]]
+	var known func() []string
+	switch command.Name {
+	case "mkfs":
+		known = mkfsValues[f.Names()[0]]
+	case "mount":
+		known = mountValues[f.Names()[0]]
+	}
 	if known == nil {
 		return
 	}
 	k.then = ""
+	// Of a list the last word is being typed.
+	done := ""
+	if i := strings.LastIndexByte(prefix, ','); i >= 0 && command.Name == "mount" {
+		done, prefix = prefix[:i+1], prefix[i+1:]
+	}
 	for _, word := range known() {
 		if strings.HasPrefix(word, prefix) {
-			k.add(word, "")
+			k.add(done+word, "")
 		}
 	}
 }

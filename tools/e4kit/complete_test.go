@@ -47,6 +47,12 @@ func TestComplete(t *testing.T) {
 		{"mkfs -t e", "ext2 ext3 ext4 :"},
 		{"mkfs --from _", ":files"},
 		{"mkfs --parti", "--partition :"},
+		{"mount --log-level w", "warn :"},
+		{"mount -o ro,data=", "ro,data=ordered ro,data=writeback ro,data=journal :"},
+		{"mount --over", "--overlay :"},
+		{"mount --overlay _", ":files"},
+		{"umount --la", "--lazy :"},
+		{"commit-overlay --k", "--keep :"},
 	} {
 		words := strings.Fields(tt.words)
 		if last := len(words) - 1; words[last] == "_" {

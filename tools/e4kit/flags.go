@@ -50,6 +50,8 @@ func sharedFlags(c *cli.Command) []cli.Flag {
 		return nil
 	case categoryMake:
 		return globalFlags()[:1] // --json
+	case categoryMount:
+		return mountFlagsOf(c.Name)
 	}
 	return globalFlags()
 }

@@ -18,5 +18,10 @@ func mainStatus() int {
 	defer stop()
 	// A second signal ends the program at once.
 	context.AfterFunc(ctx, stop)
-	return run(newEnv(ctx), os.Args[1:])
+	e := newEnv(ctx)
+	words := mountWords(os.Args, commandNames(verbs(e)))
+	if words == nil {
+		return exitOK
+	}
+	return run(e, words)
 }

@@ -136,6 +136,7 @@ func mkfsContentFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "devtable", Usage: "make and change files by the table in `FILE`, as makedevs does"},
 		&cli.StringFlag{Name: "selinux", Usage: "label files by the file_contexts in `FILE`"},
 		&cli.BoolFlag{Name: "no-xattrs", Usage: "leave out extended attributes and ACLs"},
+		&cli.BoolFlag{Name: "keep-directory-symlink", Usage: "a directory over a symbolic link to one goes behind the link"},
 		&cli.BoolFlag{Name: "one-file-system", Aliases: []string{"x"}, Usage: "leave out what is mounted below a DIR"},
 		&cli.StringFlag{Name: "platform", Usage: "of several images in a layout take that for `OS/ARCH`"},
 		&cli.StringFlag{Name: "format", Usage: "write `raw|android|gz|zst` (default: by the ending .simg, .gz, .zst)"},

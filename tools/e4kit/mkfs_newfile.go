@@ -43,28 +43,36 @@ func createNew(path string) (*newFile, error) {
 
 const tempPrefix = ".e4kit-"
 
-// publish gives the file its name, in place of what has it now if replace says
-// so. The file may be closed then.
+// publish gives the file, whose content is on the disk already, its name, in
+// place of what has it now if replace says so, and waits until that is on the
+// disk, too. The file may be closed then.
 func (n *newFile) publish(replace bool) error {
+	if err := n.name(replace); err != nil {
+		return hostError(err)
+	}
+	return hostError(syncDir(filepath.Dir(n.path)))
+}
+
+func (n *newFile) name(replace bool) error {
 	if n.temp == "" && !replace {
-		return hostError(nameUnnamed(n.f, n.path))
+		return nameUnnamed(n.f, n.path)
 	}
 	if n.temp == "" {
 		temp, err := n.nameTemp()
 		if err != nil {
-			return hostError(err)
+			return err
 		}
 		n.temp = temp
 	}
 	if !replace {
 		// A rename would replace a file that came up meanwhile.
 		if _, err := os.Lstat(n.path); err == nil {
-			return hostError(&fs.PathError{Op: "create", Path: n.path, Err: fs.ErrExist})
+			return &fs.PathError{Op: "create", Path: n.path, Err: fs.ErrExist}
 		}
 	}
 	n.f.Close() // some systems rename no open files
 	if err := os.Rename(n.temp, n.path); err != nil {
-		return hostError(err)
+		return err
 	}
 	n.temp = ""
 	return nil

@@ -27,6 +27,7 @@ func (e *env) mkfsRuleFlags(c *cli.Context, o *mkfsOptions) error {
 		}
 	}
 	r.NoXattrs, r.OneFS, r.Platform = c.Bool("no-xattrs"), c.Bool("one-file-system"), c.String("platform")
+	r.KeepDirSymlinks = c.Bool("keep-directory-symlink")
 	if c.IsSet("platform") && strings.Count(r.Platform, "/") < 1 {
 		return e.usagef("--platform %s: want OS/ARCH, such as linux/arm64", r.Platform)
 	}
@@ -110,13 +111,17 @@ func (e *env) source(arg string) (imgtree.Source, error) {
 	return imgtree.Tar(arg), nil
 }
 
-// cutTag takes a tag off the path of a layout: the path itself may have colons.
+// cutTag takes a tag off the path of a layout or archive. Both may have colons:
+// the longest part that is there is the path, and if none is, all before the
+// last colon.
 func cutTag(arg string) (path, tag string) {
+	for end := len(arg); end > 0; end = strings.LastIndexByte(arg[:end], ':') {
+		if _, err := os.Stat(arg[:end]); err == nil {
+			return arg[:end], strings.TrimPrefix(arg[end:], ":")
+		}
+	}
 	i := strings.LastIndexByte(arg, ':')
 	if i < 0 || strings.ContainsAny(arg[i:], `/\`) {
-		return arg, ""
-	}
-	if _, err := os.Stat(arg); err == nil {
 		return arg, ""
 	}
 	return arg[:i], arg[i+1:]

@@ -34,7 +34,7 @@ func TestCutTag(t *testing.T) {
 	for _, tt := range []struct{ arg, path, tag string }{
 		{"layout", "layout", ""}, {"layout:latest", "layout", "latest"}, {"./a:b/layout", "./a:b/layout", ""},
 		{"a/layout:3.22", "a/layout", "3.22"}, {"with:colon", "with:colon", ""}, {"with:colon:tag", "with:colon", "tag"},
-		{"", "", ""},
+		{"with:colon:host:5000/name:1.2", "with:colon", "host:5000/name:1.2"}, {"", "", ""},
 	} {
 		if path, tag := cutTag(tt.arg); path != tt.path || tag != tt.tag {
 			t.Errorf("%q: %q and %q, want %q and %q", tt.arg, path, tag, tt.path, tt.tag)

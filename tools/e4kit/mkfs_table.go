@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"sort"
 
 	"github.com/e4kit/e4kit/ext4fs/device"
@@ -24,7 +25,7 @@ func (o *mkfsOptions) table(size int64, sector int) device.TableOptions {
 // of so many bytes; 0 if there is none.
 func (o *mkfsOptions) tableRoom(size int64, sector int) int64 {
 	const page = 4096
-	pages := sort.Search(int(size/page), func(n int) bool {
+	pages := sort.Search(int(min(size/page, math.MaxInt)), func(n int) bool {
 		l, err := o.table(int64(n+1)*page, sector).Layout()
 		return err != nil || l.Size > size
 	})

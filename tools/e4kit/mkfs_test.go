@@ -122,6 +122,7 @@ mkfs -e explode x 1M
 mkfs -o beos x 1M
 mkfs --free 10% x 1M
 mkfs --free 100% x auto
+mkfs --free 98% --from dir x
 mkfs --free some x auto
 mkfs --include [a x 1M
 mkfs --exclude [a x 1M
@@ -197,6 +198,31 @@ func checkFolder(t *testing.T) {
 		}
 		if err := testimages.Check(name); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestMkfs_keepDirectorySymlink lays a directory over a system whose lib leads
+// to usr/lib.
+func TestMkfs_keepDirectorySymlink(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{"base/usr/lib", "over/lib/modules"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("usr/lib", "base/lib"); err != nil {
+		t.Fatal(err)
+	}
+	for flag, want := range map[string]string{
+		"--keep-directory-symlink": "/\n/lib\n/lost+found\n/usr\n/usr/lib\n/usr/lib/modules\n",
+		"-q":                       "/\n/lib\n/lib/modules\n/lost+found\n/usr\n/usr/lib\n",
+	} {
+		if r := e4kit("mkfs", "-q", "-F", flag, "--from", "base", "--from", "over", "x.img", "1M"); r.code != 0 {
+			t.Fatal(r)
+		}
+		if r := e4kit("find", "x.img:/"); r.stdout != want {
+			t.Errorf("%s: %s", flag, r.stdout)
 		}
 	}
 }

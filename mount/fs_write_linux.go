@@ -1,0 +1,319 @@
+//go:build !386
+
+package mount
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/e4kit/e4kit/ext4fs"
+	"github.com/e4kit/e4kit/ext4fs/disk"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// Write writes file data from the request's buffer.
+func (h *handler) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	n, err := h.changing(in.NodeId)
+	if err == nil && in.Offset > 1<<63-1 {
+		err = ext4fs.ErrInvalid
+	}
+	cached := in.WriteFlags&fuse.WRITE_CACHE != 0
+	write := (*ext4fs.Inode).WriteAt
+	if cached {
+		write = (*ext4fs.Inode).WriteBack
+	}
+	if err == nil {
+		err = h.killPriv(n, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0)
+		if cached && errors.Is(err, ext4fs.ErrNotPermitted) {
+			err = nil // it has become immutable since it was written
+		}
+	}
+	if err != nil {
+		return 0, h.fail(err)
+	}
+	done, err := write(n.ino, data, int64(in.Offset))
+	if done > 0 {
+		// A short write; the rest comes again and gets the error.
+		err = h.syncFile(n.ino)
+	}
+	if err != nil {
+		return 0, h.fail(err)
+	}
+	return uint32(done), fuse.OK
+}
+
+// Writev is Write of data in pieces.
+func (h *handler) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
+	if len(data) == 1 {
+		return h.Write(cancel, in, data[0])
+	}
+	var done uint32
+	piece := *in
+	for _, p := range data {
+		n, status := h.Write(cancel, &piece, p)
+		done += n
+		if status != fuse.OK || int(n) < len(p) {
+			if done > 0 {
+				status = fuse.OK
+			}
+			return done, status
+		}
+		piece.Offset += uint64(n)
+		piece.WriteFlags &^= fuse.WRITE_KILL_SUIDGID
+	}
+	return done, fuse.OK
+}
+
+// killPriv takes away what gives privileges to who runs the file: the
+// capabilities with every write, set-id bits if the kernel says so. Where it
+// says nothing, root may keep them, as he has CAP_FSETID.
+func (h *handler) killPriv(n *node, bits bool) error {
+	const groupExec = 0o010
+	mode := n.ino.Raw().Mode()
+	bits = bits && (mode&disk.ModeSetuid != 0 || mode&disk.ModeSetgid != 0 && mode&groupExec != 0)
+	if !bits && n.noCaps.Load() {
+		return nil
+	}
+	if bits {
+		return n.ino.SetAttr(&ext4fs.SetAttr{KillPriv: true})
+	}
+	n.noCaps.Store(true) // before it is looked at: SetXAttr clears it after it has set one
+	_, err := n.ino.Xattr(capability)
+	switch {
+	case err == nil:
+		err = n.ino.RemoveXattr(capability)
+	case errors.Is(err, ext4fs.ErrNoAttr):
+		return nil
+	}
+	if err != nil && !errors.Is(err, ext4fs.ErrNoAttr) {
+		n.noCaps.Store(false)
+		return err
+	}
+	return nil
+}
+
+// syncFile makes changes of a file durable, where the mount asks for it.
+func (h *handler) syncFile(i *ext4fs.Inode) error {
+	if !h.o.Sync {
+		return nil
+	}
+	return i.Fsync(context.Background(), false)
+}
+
+// Fsync makes a file durable. It cannot be interrupted, as in Linux.
+func (h *handler) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	const dataOnly = 1
+	n, err := h.known(in.NodeId)
+	if err == nil {
+		h.storeAtime(n)
+		err = n.ino.Fsync(context.Background(), in.FsyncFlags&dataOnly != 0)
+	}
+	return h.fail(err)
+}
+
+// FsyncDir makes a directory durable.
+func (h *handler) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	return h.Fsync(cancel, in)
+}
+
+// SyncFS makes everything durable. RawFileSystem does not know the request: the
+// transport calls this.
+func (h *handler) SyncFS(<-chan struct{}, *fuse.InHeader) fuse.Status {
+	err := h.alive()
+	if err == nil {
+		err = h.fsys.Sync(context.Background())
+	}
+	return h.fail(err)
+}
+
+// Fallocate answers fallocate(2). The kernel lets three modes through.
+func (h *handler) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+	n, err := h.changing(in.NodeId)
+	switch {
+	case err != nil:
+	case in.Offset > 1<<63-1 || in.Length > 1<<63-1:
+		err = ext4fs.ErrInvalid
+	case in.Offset+in.Length > 1<<63-1:
+		err = ext4fs.ErrFileTooBig
+	default:
+		if err = h.killPriv(n, in.Uid != 0); err == nil {
+			err = n.ino.Fallocate(ext4fs.FallocateMode(in.Mode), int64(in.Offset), int64(in.Length))
+		}
+	}
+	if err == nil {
+		err = h.syncFile(n.ino)
+	}
+	return h.fail(err)
+}
+
+// maxCopy bounds one copy: the answer has 32 bits, and a signal can be served
+// between two.
+const maxCopy = 1 << 30
+
+// CopyFileRange answers copy_file_range(2). The kernel has written back what it
+// had of both.
+func (h *handler) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
+	src, err := h.changing(in.NodeId)
+	if err != nil {
+		return 0, h.fail(err)
+	}
+	dst, err := h.node(in.NodeIdOut)
+	switch {
+	case err != nil:
+	case in.Flags != 0 || in.OffIn > 1<<63-1 || in.OffOut > 1<<63-1:
+		err = ext4fs.ErrInvalid
+	default:
+		err = h.killPriv(dst, in.Uid != 0)
+	}
+	if err != nil {
+		return 0, h.fail(err)
+	}
+	ctx, stop := cancelled(cancel)
+	defer stop()
+	n, err := dst.ino.CopyFrom(ctx, src.ino, int64(in.OffIn), int64(in.OffOut), int64(min(in.Len, maxCopy)))
+	if n > 0 {
+		err = h.syncFile(dst.ino)
+	}
+	return uint32(n), h.fail(err)
+}
+
+// cancelled is a context that ends with the request.
+func cancelled(cancel <-chan struct{}) (context.Context, func()) {
+	ctx, stop := context.WithCancel(context.Background())
+	if cancel == nil {
+		return ctx, stop
+	}
+	go func() {
+		select {
+		case <-cancel:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, stop
+}
+
+// SetAttr answers chmod(2), chown(2), truncate(2) and utimensat(2), and takes
+// the times of files that the kernel keeps.
+func (h *handler) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	n, err := h.changing(in.NodeId)
+	if err != nil {
+		return h.fail(err)
+	}
+	a, err := h.wanted(in, n.ino)
+	if err != nil {
+		return h.fail(err)
+	}
+	if in.Valid&fuse.FATTR_SIZE != 0 {
+		if err := h.killPriv(n, in.Valid&fuse.FATTR_KILL_SUIDGID != 0); err != nil {
+			return h.fail(err)
+		}
+	}
+	if a.Valid != 0 || a.KillPriv {
+		err = n.ino.SetAttr(a)
+		if err != nil {
+			err = h.laxTimes(n, in.Valid, a, err)
+		}
+		if err != nil {
+			return h.fail(err)
+		}
+	}
+	if a.Valid&(ext4fs.AttrAtime|ext4fs.AttrAtimeNow) != 0 {
+		n.atime.Store(0)
+	}
+	if err := h.syncFile(n.ino); err != nil {
+		return h.fail(err)
+	}
+	h.fillAttr(n, out)
+	return fuse.OK
+}
+
+// laxTimes looks again at times that an append-only or immutable file refused
+// to take with err, since the kernel tells its own time where now is meant.
+func (h *handler) laxTimes(n *node, valid uint32, a *ext4fs.SetAttr, err error) error {
+	flags := n.ino.Flags() & (disk.FlagAppend | disk.FlagImmutable)
+	const what = fuse.FATTR_MTIME | fuse.FATTR_CTIME
+	valid &^= fuse.FATTR_FH | fuse.FATTR_LOCKOWNER
+	switch {
+	case flags == 0:
+		return err
+	case valid == what:
+		// This can be what the kernel has noted of writes before the file
+		// became so, which must not fail: close(2) would tell.
+		return nil
+	case flags == disk.FlagAppend && valid|fuse.FATTR_CTIME == what|fuse.FATTR_ATIME|fuse.FATTR_ATIME_NOW:
+		a.Valid = a.Valid&^ext4fs.AttrMtime | ext4fs.AttrMtimeNow // utime(2) without times
+		return n.ino.SetAttr(a)
+	}
+	return err
+}
+
+// wanted translates the request.
+func (h *handler) wanted(in *fuse.SetAttrIn, i *ext4fs.Inode) (*ext4fs.SetAttr, error) {
+	a := new(ext4fs.SetAttr)
+	if err := h.wantedOwner(in, a); err != nil {
+		return nil, err
+	}
+	if in.Valid&fuse.FATTR_MODE != 0 {
+		a.Valid |= ext4fs.AttrMode
+		a.Mode = uint16(in.Mode) &^ disk.ModeType
+	}
+	if in.Valid&fuse.FATTR_SIZE != 0 {
+		if in.Size > 1<<63-1 {
+			return nil, ext4fs.ErrFileTooBig
+		}
+		a.Valid |= ext4fs.AttrSize
+		a.Size = int64(in.Size)
+	}
+	switch {
+	case in.Valid&fuse.FATTR_ATIME_NOW != 0:
+		a.Valid |= ext4fs.AttrAtimeNow
+	case in.Valid&fuse.FATTR_ATIME != 0:
+		a.Valid |= ext4fs.AttrAtime
+		a.Atime = time.Unix(int64(in.Atime), int64(in.Atimensec))
+	}
+	switch {
+	case in.Valid&fuse.FATTR_MTIME_NOW != 0:
+		a.Valid |= ext4fs.AttrMtimeNow
+	case in.Valid&fuse.FATTR_MTIME != 0:
+		a.Valid |= ext4fs.AttrMtime
+		a.Mtime = time.Unix(int64(in.Mtime), int64(in.Mtimensec))
+	}
+	if in.Valid&fuse.FATTR_CTIME != 0 {
+		a.Valid |= ext4fs.AttrCtime
+		a.Ctime = time.Unix(int64(in.Ctime), int64(in.Ctimensec))
+	}
+	// A change of owner takes privileges away, also one that leaves both as
+	// they are, of which only the change time gets here.
+	const noChange = fuse.FATTR_FH | fuse.FATTR_LOCKOWNER
+	if in.Valid&(fuse.FATTR_UID|fuse.FATTR_GID) != 0 || in.Valid&^noChange == fuse.FATTR_CTIME {
+		a.KillPriv = !i.IsDir() && in.Valid&fuse.FATTR_MODE == 0
+	}
+	return a, nil
+}
+
+// wantedOwner translates owners. Where the mount shows everything as somebody's,
+// they stay, and nobody else's it can become.
+func (h *handler) wantedOwner(in *fuse.SetAttrIn, a *ext4fs.SetAttr) error {
+	if in.Valid&fuse.FATTR_UID != 0 {
+		switch {
+		case h.o.UID == nil:
+			a.Valid |= ext4fs.AttrUID
+			a.UID = in.Uid
+		case in.Uid != *h.o.UID:
+			return syscall.EPERM
+		}
+	}
+	if in.Valid&fuse.FATTR_GID != 0 {
+		switch {
+		case h.o.GID == nil:
+			a.Valid |= ext4fs.AttrGID
+			a.GID = in.Gid
+		case in.Gid != *h.o.GID:
+			return syscall.EPERM
+		}
+	}
+	return nil
+}

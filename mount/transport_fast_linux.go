@@ -1,0 +1,244 @@
+//go:build !386
+
+package mount
+
+import (
+	"bytes"
+	"runtime/debug"
+	"unsafe"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// Opcodes that the transport itself knows.
+const (
+	opLookup      = 1
+	opForget      = 2
+	opGetattr     = 3
+	opOpen        = 14
+	opRead        = 15
+	opWrite       = 16
+	opStatfs      = 17
+	opRelease     = 18
+	opFsync       = 20
+	opGetxattr    = 22
+	opListxattr   = 23
+	opFlush       = 25
+	opInit        = 26
+	opReaddir     = 28
+	opFsyncdir    = 30
+	opSetlkw      = 33
+	opInterrupt   = 36
+	opIoctl       = 39
+	opPoll        = 40
+	opNotifyReply = 41
+	opBatchForget = 42
+	opFallocate   = 43
+	opReaddirplus = 44
+	opLseek       = 46
+	opCopyRange   = 47
+	opSyncfs      = 50
+)
+
+// never is the cancel channel of requests too short to be interrupted.
+var never = make(chan struct{})
+
+// intoReader is a file system that reads into a buffer without a ReadResult.
+type intoReader interface {
+	ReadInto(in *fuse.ReadIn, dst []byte) (int, fuse.Status)
+}
+
+// fastPath calls the file system for the commonest requests without go-fuse's
+// ProtocolServer, which allocates for each, and copies nothing.
+type fastPath struct {
+	raw  fuse.RawFileSystem
+	into intoReader // nil: by raw.Read
+}
+
+func newFastPath(raw fuse.RawFileSystem) fastPath {
+	into, _ := raw.(intoReader)
+	return fastPath{raw: raw, into: into}
+}
+
+// quick answers the request if it is of a kind that it knows and well formed.
+// n is the data carried. What is malformed is left to the slow path.
+func (t *transport) quick(ch *channel, h *fuse.InHeader, req []byte) (n int, st fuse.Status, ok bool) {
+	if h.TotalExtlen != 0 {
+		return 0, 0, false
+	}
+	switch h.Opcode {
+	case opRead:
+		return t.quickRead(ch, req)
+	case opWrite:
+		return t.quickWrite(ch, req)
+	case opLookup:
+		st, ok = t.quickLookup(ch, h, req)
+	case opGetattr:
+		st, ok = t.quickGetattr(ch, req)
+	case opStatfs:
+		st, ok = t.quickStatfs(ch, h)
+	case opForget:
+		ok = t.quickForget(req)
+	}
+	return 0, st, ok
+}
+
+// guard turns a panic of the file system into EIO: one request fails, the
+// mount lives.
+func (t *transport) guard(st *fuse.Status) {
+	if r := recover(); r != nil {
+		t.log.Error("panic in a file system operation", "panic", r, "stack", string(debug.Stack()))
+		*st = fuse.EIO
+	}
+}
+
+// quickRead answers READ: the file system reads into the answer's buffer.
+func (t *transport) quickRead(ch *channel, req []byte) (int, fuse.Status, bool) {
+	if len(req) != int(unsafe.Sizeof(fuse.ReadIn{})) {
+		return 0, 0, false
+	}
+	in := (*fuse.ReadIn)(unsafe.Pointer(&req[0]))
+	if uint64(in.Size) > uint64(t.init.maxWrite) {
+		return 0, 0, false
+	}
+	data, st := t.read(in, ch.out[:in.Size])
+	if st != fuse.OK {
+		data = nil
+	}
+	t.answer(ch, &in.InHeader, st, data)
+	return len(data), st, true
+}
+
+func (t *transport) read(in *fuse.ReadIn, dst []byte) (data []byte, st fuse.Status) {
+	defer t.guard(&st)
+	if t.fast.into != nil {
+		n, st := t.fast.into.ReadInto(in, dst)
+		return dst[:min(max(n, 0), len(dst))], st
+	}
+	res, st := t.raw.Read(never, in, dst)
+	if res == nil {
+		return nil, st
+	}
+	defer res.Done()
+	if st != fuse.OK {
+		return nil, st
+	}
+	data, st = res.Bytes(dst)
+	if len(data) > len(dst) {
+		data = data[:len(dst)] // more than was asked for would be refused whole
+	}
+	return data, st
+}
+
+// quickWrite answers WRITE from the buffer that the kernel filled.
+func (t *transport) quickWrite(ch *channel, req []byte) (int, fuse.Status, bool) {
+	if len(req) < writeInLen {
+		return 0, 0, false
+	}
+	in := (*fuse.WriteIn)(unsafe.Pointer(&req[0]))
+	data := req[writeInLen:]
+	if uint64(in.Size) != uint64(len(data)) {
+		return 0, 0, false
+	}
+	n, st := t.write(in, data)
+	out := (*fuse.WriteOut)(unsafe.Pointer(&ch.small[0]))
+	*out = fuse.WriteOut{Size: n}
+	t.answer(ch, &in.InHeader, st, ch.small[:unsafe.Sizeof(*out)])
+	return int(n), st, true
+}
+
+func (t *transport) write(in *fuse.WriteIn, data []byte) (n uint32, st fuse.Status) {
+	defer t.guard(&st)
+	return t.raw.Write(never, in, data)
+}
+
+func (t *transport) quickLookup(ch *channel, h *fuse.InHeader, req []byte) (fuse.Status, bool) {
+	name, rest, found := bytes.Cut(req[inHeaderLen:], []byte{0})
+	if !found || len(rest) != 0 {
+		return 0, false
+	}
+	out := (*fuse.EntryOut)(unsafe.Pointer(&ch.small[0]))
+	*out = fuse.EntryOut{}
+	st := t.lookup(h, string(name), out)
+	t.answer(ch, h, st, ch.small[:unsafe.Sizeof(*out)])
+	return st, true
+}
+
+func (t *transport) lookup(h *fuse.InHeader, name string, out *fuse.EntryOut) (st fuse.Status) {
+	defer t.guard(&st)
+	return t.raw.Lookup(never, h, name, out)
+}
+
+func (t *transport) quickGetattr(ch *channel, req []byte) (fuse.Status, bool) {
+	if len(req) != int(unsafe.Sizeof(fuse.GetAttrIn{})) {
+		return 0, false
+	}
+	in := (*fuse.GetAttrIn)(unsafe.Pointer(&req[0]))
+	out := (*fuse.AttrOut)(unsafe.Pointer(&ch.small[0]))
+	*out = fuse.AttrOut{}
+	st := t.getattr(in, out)
+	t.answer(ch, &in.InHeader, st, ch.small[:unsafe.Sizeof(*out)])
+	return st, true
+}
+
+func (t *transport) getattr(in *fuse.GetAttrIn, out *fuse.AttrOut) (st fuse.Status) {
+	defer t.guard(&st)
+	return t.raw.GetAttr(never, in, out)
+}
+
+func (t *transport) quickStatfs(ch *channel, h *fuse.InHeader) (fuse.Status, bool) {
+	out := (*fuse.StatfsOut)(unsafe.Pointer(&ch.small[0]))
+	*out = fuse.StatfsOut{}
+	st := t.statfs(h, out)
+	t.answer(ch, h, st, ch.small[:unsafe.Sizeof(*out)])
+	return st, true
+}
+
+func (t *transport) statfs(h *fuse.InHeader, out *fuse.StatfsOut) (st fuse.Status) {
+	defer t.guard(&st)
+	return t.raw.StatFs(never, h, out)
+}
+
+// quickForget takes FORGET, which has no answer.
+func (t *transport) quickForget(req []byte) bool {
+	if len(req) != int(unsafe.Sizeof(fuse.ForgetIn{})) {
+		return false
+	}
+	in := (*fuse.ForgetIn)(unsafe.Pointer(&req[0]))
+	var st fuse.Status
+	defer t.guard(&st)
+	t.raw.Forget(in.NodeId, in.Nlookup)
+	return true
+}
+
+// answer writes a header and, after a success, data, without joining them.
+func (t *transport) answer(ch *channel, h *fuse.InHeader, st fuse.Status, data []byte) {
+	if st != fuse.OK {
+		data = nil
+	}
+	ch.hdr = fuse.OutHeader{Length: uint32(outHeaderLen + len(data)), Status: -int32(st), Unique: h.Unique}
+	ch.iov[0].Base = (*byte)(unsafe.Pointer(&ch.hdr))
+	ch.iov[0].SetLen(outHeaderLen)
+	n := 1
+	if len(data) > 0 {
+		ch.iov[1].Base = &data[0]
+		ch.iov[1].SetLen(len(data))
+		n = 2
+	}
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_WRITEV, uintptr(ch.fd), uintptr(unsafe.Pointer(&ch.iov[0])), uintptr(n))
+		if errno == unix.EINTR {
+			continue
+		}
+		ch.iov[1].Base = nil
+		var err error
+		if errno != 0 {
+			err = errno
+		}
+		if t.sent(h.Opcode, err) && st == fuse.OK {
+			t.answerStatus(ch.fd, h, fuse.EIO)
+		}
+		return
+	}
+}

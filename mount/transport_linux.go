@@ -1,0 +1,393 @@
+//go:build !386
+
+package mount
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// The frame of the protocol: every request begins with an InHeader, every
+// answer with an OutHeader. Fields are in the machine's own byte order and
+// aligned to 8 bytes.
+const (
+	inHeaderLen  = int(unsafe.Sizeof(fuse.InHeader{}))
+	outHeaderLen = int(unsafe.Sizeof(fuse.OutHeader{}))
+	writeInLen   = int(unsafe.Sizeof(fuse.WriteIn{}))
+)
+
+const (
+	// maxWrite is the largest data of one READ or WRITE that is asked for; the
+	// kernel's fs.fuse.max_pages_limit may lower it.
+	maxWrite = 1 << 20
+	// maxReaders bounds the goroutines that take requests from the device, and
+	// so the requests that wait for the image at a time, each with its buffers.
+	maxReaders = 32
+	// maxWarm is how many channels that no reader holds keep their memory.
+	maxWarm = 8
+	// maxDetached bounds requests that wait long outside of the readers.
+	maxDetached = 1024
+	// maxReadErrors is how many unexpected errors in a row end a reader.
+	maxReadErrors = 100
+)
+
+// transport carries requests from a FUSE device to a file system and the
+// answers back. The kernel may be behind the device, or in tests a socket.
+//
+// Readers take requests and answer them themselves: no hand-over between
+// goroutines is in the way of a request. When all readers are busy another one
+// is started, up to maxReaders, so that requests which wait for the image
+// leave nobody to starve. Requests that may wait for long (locks, fsync) are
+// answered by goroutines of their own.
+type transport struct {
+	raw   fuse.RawFileSystem
+	fast  fastPath
+	proto *fuse.ProtocolServer
+	stats *opStats
+	log   *slog.Logger
+	trace bool // log every request
+	init  initReply
+	probe pollProbe
+
+	life sync.RWMutex // held while a notice is written; close takes it alone
+	// maxIdle is how many readers may wait for requests. The kernel wakes them
+	// in turn, so that more than processors only cool their caches.
+	maxIdle int32
+
+	fd    int // the device; it belongs to the transport; -1 once closed
+	clone bool
+
+	wg       sync.WaitGroup // readers
+	long     sync.WaitGroup // detached requests
+	readers  atomic.Int32
+	idle     atomic.Int32
+	inFlight atomic.Int32
+	detached chan struct{} // one element per detached request
+
+	mu       sync.Mutex          // guards what follows
+	channels []*channel          // all that were made
+	parked   []*channel          // those that no reader holds
+	waiting  map[uint64]struct{} // the detached requests, by their unique numbers
+	err      error               // the first that ended a reader
+}
+
+// channel is a way to the device with its buffers; one reader holds it.
+type channel struct {
+	fd      int
+	own     bool          // fd is a clone, closed with the channel
+	in      []byte        // requests are read here: the data of a WRITE begins a page
+	mapIn   []byte        // the memory that in lies in
+	out     []byte        // answers' payload, page-aligned
+	current atomic.Uint64 // the request being answered by the fast path; 0: none
+	hdr     fuse.OutHeader
+	small   [256]byte // structured part of an answer
+	iov     [2]unix.Iovec
+}
+
+// newTransport makes a transport on fd, which it owns from now on.
+func newTransport(fd int, raw fuse.RawFileSystem, o *transportOptions, st *opStats) *transport {
+	t := &transport{
+		raw: raw, stats: st, log: o.Logger, trace: o.Trace, fd: fd, clone: true,
+		waiting: map[uint64]struct{}{}, detached: make(chan struct{}, maxDetached), maxIdle: int32(min(max(runtime.GOMAXPROCS(0), 2), maxReaders)),
+	}
+	if t.log == nil {
+		t.log = slog.New(slog.DiscardHandler)
+	}
+	t.init = newInitReply(raw, o)
+	t.fast = newFastPath(raw)
+	t.proto = fuse.NewProtocolServer(raw, t.init.mountOptions(t.log))
+	return t
+}
+
+// newChannel makes a channel: the first uses the device itself, each further
+// one a clone, whose queue of answers is its own; where there are no clones,
+// all share the device.
+func (t *transport) newChannel() (*channel, error) {
+	page := syscall.Getpagesize()
+	mapIn, err := unix.Mmap(-1, 0, page+t.init.maxWrite+page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return nil, fmt.Errorf("request buffer: %w", err)
+	}
+	out, err := unix.Mmap(-1, 0, t.init.maxWrite+page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		_ = unix.Munmap(mapIn)
+		return nil, fmt.Errorf("answer buffer: %w", err)
+	}
+	ch := &channel{fd: t.fd, mapIn: mapIn, in: mapIn[page-writeInLen:], out: out}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.clone && len(t.channels) > 0 {
+		if fd, err := cloneDevice(t.fd); err == nil {
+			ch.fd, ch.own = fd, true
+		} else {
+			t.clone = false
+		}
+	}
+	t.channels = append(t.channels, ch)
+	return ch, nil
+}
+
+// take returns a channel that no reader holds.
+func (t *transport) take() (*channel, error) {
+	t.mu.Lock()
+	if n := len(t.parked); n > 0 {
+		ch := t.parked[n-1]
+		t.parked = t.parked[:n-1]
+		t.mu.Unlock()
+		return ch, nil
+	}
+	t.mu.Unlock()
+	return t.newChannel()
+}
+
+// park puts a channel aside. When many are there its memory is given back.
+func (t *transport) park(ch *channel) {
+	t.mu.Lock()
+	warm := len(t.parked) < maxWarm
+	t.mu.Unlock()
+	if !warm {
+		_ = unix.Madvise(ch.mapIn, unix.MADV_DONTNEED)
+		_ = unix.Madvise(ch.out, unix.MADV_DONTNEED)
+	}
+	t.mu.Lock()
+	t.parked = append(t.parked, ch)
+	t.mu.Unlock()
+}
+
+// close frees everything. No reader may run.
+func (t *transport) close() {
+	t.life.Lock()
+	defer t.life.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, ch := range t.channels {
+		if ch.own {
+			_ = unix.Close(ch.fd)
+		}
+		_ = unix.Munmap(ch.mapIn)
+		_ = unix.Munmap(ch.out)
+	}
+	t.channels, t.parked = nil, nil
+	if t.fd >= 0 {
+		_ = unix.Close(t.fd)
+		t.fd = -1
+	}
+}
+
+// begin starts the first readers.
+func (t *transport) begin() {
+	for range t.maxIdle {
+		t.spawn()
+	}
+}
+
+// serve returns when the device has ended and all requests are answered, and
+// frees everything. The error is that of a device which failed.
+func (t *transport) serve() error {
+	t.wg.Wait()
+	t.cancelLong()
+	t.raw.OnUnmount()
+	t.close()
+	return t.err
+}
+
+// cancelLong has the detached requests end, which nobody waits for any more.
+func (t *transport) cancelLong() {
+	done := make(chan struct{})
+	go func() { t.long.Wait(); close(done) }()
+	// A request that is just about to begin cannot be cancelled yet: once more.
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		t.mu.Lock()
+		list := slices.Collect(maps.Keys(t.waiting))
+		t.mu.Unlock()
+		for _, unique := range list {
+			t.cancel(unique)
+		}
+		select {
+		case <-done:
+			return
+		case <-again.C:
+		}
+	}
+}
+
+// cancel does what an INTERRUPT of a request does.
+func (t *transport) cancel(unique uint64) {
+	in := fuse.InterruptIn{Unique: unique}
+	in.Opcode, in.Length = opInterrupt, uint32(unsafe.Sizeof(in))
+	req := (*[unsafe.Sizeof(in)]byte)(unsafe.Pointer(&in))[:]
+	t.proto.HandleRequest([][]byte{req}, [][]byte{make([]byte, smallAnswer)})
+}
+
+// spawn starts a reader, if there may be another one.
+func (t *transport) spawn() {
+	if t.readers.Add(1) > maxReaders {
+		t.readers.Add(-1)
+		return
+	}
+	ch, err := t.take()
+	if err != nil {
+		t.readers.Add(-1)
+		t.fail(err)
+		return
+	}
+	t.idle.Add(1)
+	t.wg.Add(1)
+	go t.loop(ch)
+}
+
+// fail remembers the first error; it matters when no reader is left.
+func (t *transport) fail(err error) {
+	t.log.Error("fuse transport", "error", err)
+	t.mu.Lock()
+	if t.err == nil {
+		t.err = err
+	}
+	t.mu.Unlock()
+}
+
+// loop is one reader.
+func (t *transport) loop(ch *channel) {
+	defer t.wg.Done()
+	defer t.readers.Add(-1)
+	for {
+		n, end := t.next(ch)
+		if end {
+			t.idle.Add(-1)
+			return
+		}
+		if t.idle.Add(-1) == 0 {
+			t.spawn()
+		}
+		t.handle(ch, ch.in[:n])
+		if t.idle.Add(1) > t.maxIdle {
+			t.idle.Add(-1)
+			t.park(ch)
+			return
+		}
+	}
+}
+
+// next reads one request. The end is that of the mount, or of this reader
+// after an error that lasts.
+func (t *transport) next(ch *channel) (n int, end bool) {
+	for failed := 0; ; {
+		n, err := unix.Read(ch.fd, ch.in)
+		switch {
+		case err == nil && n > 0:
+			return n, false
+		case err == nil, err == unix.ENODEV, err == unix.ECONNABORTED, err == unix.ECONNRESET:
+			return 0, true
+		case err == unix.EINTR, err == unix.EAGAIN, err == unix.ENOENT:
+			// A request that was withdrawn while it was copied: the next one.
+		default:
+			// EIO and E2BIG concern one request, which the kernel has failed.
+			if failed++; failed >= maxReadErrors || err == unix.EBADF {
+				t.fail(fmt.Errorf("read request: %w", err))
+				return 0, true
+			}
+		}
+	}
+}
+
+// handle answers one request.
+func (t *transport) handle(ch *channel, req []byte) {
+	start := time.Now()
+	h, ok := header(req)
+	if !ok {
+		t.malformed(ch.fd, req, start)
+		return
+	}
+	if t.answerSelf(ch.fd, h, req, start) || t.detach(ch.fd, h, req, start) {
+		return
+	}
+	t.inFlight.Add(1)
+	defer t.inFlight.Add(-1)
+	ch.current.Store(h.Unique)
+	n, st, ok := t.quick(ch, h, req)
+	ch.current.Store(0)
+	if ok {
+		t.count(h, start, st, n)
+		return
+	}
+	st = t.slow(ch.fd, req, ch.out)
+	t.count(h, start, st, 0)
+}
+
+// header returns the request's header, if the request is one.
+func header(req []byte) (*fuse.InHeader, bool) {
+	if len(req) < inHeaderLen {
+		return nil, false
+	}
+	h := (*fuse.InHeader)(unsafe.Pointer(&req[0]))
+	return h, int(h.Length) == len(req) && int(h.TotalExtlen)*8 <= len(req)-inHeaderLen
+}
+
+// malformed answers what is no request, as far as it can be answered.
+func (t *transport) malformed(fd int, req []byte, start time.Time) {
+	t.log.Warn("malformed request", "length", len(req))
+	t.stats.add(0, time.Since(start), true, 0)
+	if len(req) < inHeaderLen {
+		return
+	}
+	h := (*fuse.InHeader)(unsafe.Pointer(&req[0]))
+	t.answerStatus(fd, h, fuse.EIO)
+}
+
+// answerStatus answers with an errno, or with an empty success.
+func (t *transport) answerStatus(fd int, h *fuse.InHeader, st fuse.Status) {
+	switch h.Opcode {
+	case opForget, opBatchForget, opNotifyReply:
+		return
+	}
+	out := fuse.OutHeader{Length: uint32(outHeaderLen), Status: -int32(st), Unique: h.Unique}
+	t.send(fd, h.Opcode, (*[outHeaderLen]byte)(unsafe.Pointer(&out))[:])
+}
+
+// send writes one whole answer from one buffer.
+func (t *transport) send(fd int, op uint32, b []byte) {
+	for {
+		_, err := unix.Write(fd, b)
+		if err == unix.EINTR {
+			continue
+		}
+		t.sent(op, err)
+		return
+	}
+}
+
+// sent looks at the outcome of an answer. Requests that the kernel no longer
+// waits for (ENOENT) and mounts that have ended are no news; the requests of
+// an ended mount have been failed by the kernel. It reports whether the
+// request still waits for an answer.
+func (t *transport) sent(op uint32, err error) (waits bool) {
+	switch err {
+	case nil, unix.ENOENT, unix.ENODEV, unix.ECONNABORTED, unix.EPIPE, unix.ECONNRESET:
+		return false
+	}
+	t.log.Error("answer refused", "op", opName(op), "error", err)
+	return true
+}
+
+// count adds a request to the statistics and to the trace.
+func (t *transport) count(h *fuse.InHeader, start time.Time, st fuse.Status, n int) {
+	d := time.Since(start)
+	t.stats.add(h.Opcode, d, st != fuse.OK, n)
+	if t.trace {
+		t.log.Debug("op", "op", opName(h.Opcode), "unique", h.Unique, "node", h.NodeId, "pid", h.Pid, "uid", h.Uid,
+			"status", int32(st), "bytes", n, "time", d)
+	}
+}

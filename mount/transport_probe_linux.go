@@ -1,0 +1,86 @@
+//go:build !386
+
+package mount
+
+import (
+	"bytes"
+	"crypto/rand"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// pollProbe has the kernel ask for POLL once, so that it learns that there is
+// none. Else a Go program that serves a mount and uses it as well could stop
+// for ever: its runtime adds files to epoll without leaving the processor to
+// other goroutines, while the kernel waits for the answer to POLL.
+//
+// While the probe runs, a file exists in the root that only the transport
+// knows. Its name is random, so that it hides no other.
+type pollProbe struct {
+	on   atomic.Bool
+	name string // set before on
+}
+
+// probeNode is the node of the probe's file; inode numbers have 32 bits.
+const probeNode = ^uint64(0)
+
+// run opens and polls the probe's file. Errors do not matter: the kernel has
+// asked, or has no need to.
+func (p *pollProbe) run(mountpoint string) {
+	p.name = ".e4kit-poll-" + rand.Text()
+	p.on.Store(true)
+	defer p.on.Store(false)
+	fd, err := unix.Open(mountpoint+"/"+p.name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	_ = unix.Close(fd)
+}
+
+// answer takes the requests for the probe's file.
+func (p *pollProbe) answer(t *transport, fd int, h *fuse.InHeader, req []byte) bool {
+	if h.NodeId == probeNode {
+		p.answerNode(t, fd, h)
+		return true
+	}
+	if !p.on.Load() || h.Opcode != opLookup || h.NodeId != fuse.FUSE_ROOT_ID {
+		return false
+	}
+	name, _, _ := bytes.Cut(req[inHeaderLen:], []byte{0})
+	if string(name) != p.name {
+		return false
+	}
+	out := fuse.EntryOut{NodeId: probeNode, Generation: 1}
+	out.Ino, out.Mode, out.Nlink = probeNode, unix.S_IFREG|0o444, 1
+	t.reply(fd, h, (*[unsafe.Sizeof(out)]byte)(unsafe.Pointer(&out))[:])
+	return true
+}
+
+func (p *pollProbe) answerNode(t *transport, fd int, h *fuse.InHeader) {
+	switch h.Opcode {
+	case opGetattr:
+		out := fuse.AttrOut{}
+		out.Ino, out.Mode, out.Nlink = probeNode, unix.S_IFREG|0o444, 1
+		t.reply(fd, h, (*[unsafe.Sizeof(out)]byte)(unsafe.Pointer(&out))[:])
+	case opOpen:
+		out := fuse.OpenOut{}
+		t.reply(fd, h, (*[unsafe.Sizeof(out)]byte)(unsafe.Pointer(&out))[:])
+	case opRelease, opFlush, opForget:
+		t.answerStatus(fd, h, fuse.OK)
+	default:
+		// Not ENOSYS: the kernel would take it for an answer about all files.
+		t.answerStatus(fd, h, fuse.EIO)
+	}
+}
+
+// reply sends a successful answer whose speed does not matter.
+func (t *transport) reply(fd int, h *fuse.InHeader, data []byte) {
+	b := make([]byte, outHeaderLen+len(data))
+	*(*fuse.OutHeader)(unsafe.Pointer(&b[0])) = fuse.OutHeader{Length: uint32(len(b)), Unique: h.Unique}
+	copy(b[outHeaderLen:], data)
+	t.send(fd, h.Opcode, b)
+}
