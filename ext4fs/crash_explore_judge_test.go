@@ -365,13 +365,13 @@ func (j *crashJudge) matchOne(w *crashWorld, f *FS, b crashBounds) (crashPlace, 
 	span, known := j.at[w][m.sum]
 	half, k := false, min(span.last, max(b.began, span.first))
 	if !known {
-		if k, err = w.halfDone(f, m); err != nil {
+		if k, err = w.halfDone(f, m, b.durable); err != nil {
 			return crashPlace{}, err
 		}
 		half = true
 		j.count.half.Add(1)
 	}
-	if k < b.durable || half && k == b.durable {
+	if k < b.durable {
 		return crashPlace{k, half}, fmt.Errorf("as after operation %d; %d was durable: %s", k, b.durable, w.said(k, b.durable))
 	}
 	if k > b.began {
@@ -389,8 +389,9 @@ func (j *crashJudge) matchOne(w *crashWorld, f *FS, b crashBounds) (crashPlace, 
 }
 
 // halfDone finds the operation that was interrupted between two transactions:
-// the last one of which there is a trace. It may have one file half done.
-func (w *crashWorld) halfDone(f *FS, m *crashMoment) (int, error) {
+// the last one of which there is a trace, or one after it. It may have one file
+// half done. Those up to the durable one are whole.
+func (w *crashWorld) halfDone(f *FS, m *crashMoment, durable int) (int, error) {
 	trace := int64(0)
 	for n := range m.change {
 		i, err := f.Inode(n)
@@ -403,8 +404,10 @@ func (w *crashWorld) halfDone(f *FS, m *crashMoment) (int, error) {
 	// The next one may have allocated something, which leaves no trace; what
 	// failed in between changed nothing.
 	for n := max(k, 0); n < len(w.history); n++ {
-		if done, err := w.isHalf(m, n); done || err != nil {
-			return n, err
+		if n > durable {
+			if done, err := w.isHalf(m, n); done || err != nil {
+				return n, err
+			}
 		}
 		if n > k && len(w.history[n].change) > 0 {
 			break
