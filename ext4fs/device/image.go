@@ -22,10 +22,12 @@ type Image struct {
 	path   string
 	file   *os.File
 	isDev  bool
-	locked bool
-	store  io.Closer // of a decompressed image; may be nil
-	names  []string
-	choice choice
+	// unknown: nobody else can come by the file yet.
+	unknown bool
+	locked  bool
+	store   io.Closer // of a decompressed image; may be nil
+	names   []string
+	choice  choice
 }
 
 var (

@@ -43,10 +43,13 @@ func createNew(path string) (*newFile, error) {
 
 const tempPrefix = ".e4kit-"
 
-// publish gives the file, whose content is on the disk already, its name, in
+// publish waits until the content is on the disk, gives the file its name, in
 // place of what has it now if replace says so, and waits until that is on the
 // disk, too. The file may be closed then.
 func (n *newFile) publish(replace bool) error {
+	if err := n.f.Sync(); err != nil {
+		return hostError(err)
+	}
 	if err := n.name(replace); err != nil {
 		return hostError(err)
 	}

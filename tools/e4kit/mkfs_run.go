@@ -192,9 +192,6 @@ func (e *env) writeNew(t *mkfsTarget, o *mkfsOptions, job maker) error {
 	if err := e.convert(out, p, o); err != nil {
 		return err
 	}
-	if err := out.f.Sync(); err != nil {
-		return hostError(err)
-	}
 	if err := e.ctx.Err(); err != nil {
 		return err
 	}
