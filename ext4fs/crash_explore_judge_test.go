@@ -338,9 +338,10 @@ type crashPlace struct {
 }
 
 // recoversTo reports whether what is at p before the orphans are dealt with can
-// be at q then.
+// be at q then: an operation that is half done is completed, or undone. Of two in
+// a row with the same inode it is not sure which one that is.
 func (p crashPlace) recoversTo(q crashPlace) bool {
-	return p == q || p.half && !q.half && q.k == p.k-1
+	return p == q || p.half && !q.half && p.k-1 <= q.k && q.k <= p.k+1
 }
 
 // match finds the operation of each world after which it was as it is in f.

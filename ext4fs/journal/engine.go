@@ -303,8 +303,8 @@ func (j *Journal) RunningID() uint32 {
 // all. Commits wait for the release; Begin gives ErrHeld instead of waiting when
 // there is no room left. release may be called more than once.
 //
-// A commit that is due or that somebody waits for comes first, and Hold waits for
-// it, with ctx: he may have what the holder is going to want, such as the lock of
+// A commit that is due or that somebody waits for comes first, as does a
+// checkpoint, and Hold waits for it, with ctx: he may have what the holder is going to want, such as the lock of
 // an inode, and those who hold by turns would put it off for ever. So the caller
 // must have neither a handle nor a hold.
 func (j *Journal) Hold(ctx context.Context) (release func(), err error) {
@@ -317,7 +317,7 @@ func (j *Journal) Hold(ctx context.Context) (release func(), err error) {
 		if j.closing {
 			return nil, ErrClosed
 		}
-		if j.running == nil || !j.wanted {
+		if (j.running == nil || !j.wanted) && len(j.jobs) == 0 {
 			break
 		}
 		if err := j.wait(ctx); err != nil { // an abort ends it

@@ -57,6 +57,51 @@ func TestHold_afterWantedCommit(t *testing.T) {
 	}
 }
 
+// TestHold_afterCheckpoint: so it is with a checkpoint that is asked for when
+// there is nothing to commit, and waits for a commit that comes later.
+func TestHold_afterCheckpoint(t *testing.T) {
+	w := newWorld(t, kinds[0], 1024, nil)
+	busy, gate := make(chan struct{}), make(chan struct{})
+	first := uint32(0)
+	w.cfg.OnCommit = func(id uint32) {
+		if first == 0 {
+			first = id
+			close(busy)
+			<-gate
+		}
+	}
+	j := w.start()
+	id := w.change(1, 1)
+	go j.Commit(context.Background(), id)
+	<-busy
+	done := make(chan error, 1)
+	go func() { done <- j.CheckpointUnheld(context.Background()) }()
+	for jobs := 0; jobs == 0; time.Sleep(time.Millisecond) {
+		j.mu.Lock()
+		jobs = len(j.jobs)
+		j.mu.Unlock()
+	}
+	id = w.change(2, 2)
+	held := make(chan func())
+	go func() { held <- w.hold() }()
+	time.Sleep(5 * time.Millisecond) // enough for a hold that does not wait
+	go j.Commit(context.Background(), id)
+	for !w.wanted() {
+		time.Sleep(time.Millisecond)
+	}
+	close(gate)
+	release := <-held
+	defer release()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a checkpoint that came before the hold waits for its end")
+	}
+}
+
 // TestHold_byTurns: those who hold one after the other, with no moment between,
 // do not put off a commit that somebody waits for.
 func TestHold_byTurns(t *testing.T) {

@@ -105,6 +105,7 @@ func (j *Journal) work() {
 	j.mu.Lock()
 	jobs := j.jobs
 	j.jobs = nil
+	j.broadcast() // they need no commit any more: see Hold
 	j.mu.Unlock()
 	err := j.checkpointAll()
 	if err != nil {
