@@ -220,10 +220,7 @@ func TestWriteAndroidSparse_huge(t *testing.T) {
 }
 
 func TestWriteAndroidSparse_simg2img(t *testing.T) {
-	program, err := exec.LookPath("simg2img")
-	if err != nil {
-		t.Skip("no simg2img")
-	}
+	RequireTool(t, "simg2img")
 	for seed := range uint64(3) {
 		d := patchy(seed, 3<<20)
 		for _, o := range []AndroidOptions{{}, {CRC: true, SkipHoles: true}} {
@@ -236,7 +233,7 @@ func TestWriteAndroidSparse_simg2img(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.Close()
-			if out, err := exec.Command(program, dir+"/sparse", dir+"/raw").CombinedOutput(); err != nil {
+			if out, err := exec.Command("simg2img", dir+"/sparse", dir+"/raw").CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
 			got, err := os.ReadFile(dir + "/raw")
@@ -482,11 +479,7 @@ type sectored struct {
 func (s sectored) sectorSize() int { return s.size }
 
 func TestWriteTable_tools(t *testing.T) {
-	for _, tool := range []string{"sfdisk", "fdisk"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip("no " + tool)
-		}
-	}
+	RequireTool(t, "sfdisk", "fdisk")
 	for _, o := range []TableOptions{
 		{Scheme: SchemeGPT, Payload: 8 << 20, Name: "root fs", Bootable: true, Disk: guidA, Partition: guidB},
 		{Scheme: SchemeMBR, Payload: 8 << 20, DiskID: 0x12345678, Bootable: true},

@@ -24,7 +24,7 @@ func (c mkfsCase) make(t testing.TB, dir string) (string, error) {
 		t.Fatal(err)
 	}
 	if err := f.Truncate(c.size(t)); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	f.Close()
 	d, err := device.Open(img, device.Options{Write: true, Partition: "@0"})

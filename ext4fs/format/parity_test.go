@@ -116,7 +116,7 @@ func (c mkfsCase) mke2fs(t testing.TB, dir string) (string, error) {
 	}
 	defer f.Close()
 	if err := f.Truncate(c.size(t)); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	args := strings.Fields(string(c))
 	args = args[:len(args)-1]

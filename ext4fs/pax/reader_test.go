@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/e4kit/e4kit/ext4fs/xattr"
+	"github.com/e4kit/e4kit/testimages"
 )
 
 // ReaderAt without a size, as a spool that is still being written.
@@ -114,9 +115,7 @@ func TestReader_tools(t *testing.T) {
 		{"bsdtar", []string{"--format=ustar", "--exclude=long*", "--exclude=link"}},
 	} {
 		t.Run(strings.Join(append([]string{tt.tool}, tt.args...), " "), func(t *testing.T) {
-			if _, err := exec.LookPath(tt.tool); err != nil {
-				t.Skip(err)
-			}
+			testimages.RequireTool(t, tt.tool)
 			file := filepath.Join(t.TempDir(), "x.tar")
 			tool(t, dir, tt.tool, append([]string{"-cf", file}, append(tt.args, ".")...)...)
 			stream, err := os.ReadFile(file)

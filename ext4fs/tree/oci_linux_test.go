@@ -9,20 +9,10 @@ import (
 	"github.com/e4kit/e4kit/testimages"
 )
 
-// needs skips the test without programs that nothing else asks for.
-func needs(t testing.TB, tools ...string) {
-	t.Helper()
-	for _, name := range tools {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skip(err)
-		}
-	}
-}
-
 // TestFromOCI_umoci compares what umoci packs, and skopeo copies, with what
 // umoci unpacks.
 func TestFromOCI_umoci(t *testing.T) {
-	needs(t, "umoci", "skopeo", "sh")
+	testimages.RequireTool(t, "umoci", "skopeo", "sh")
 	testimages.RequireRoot(t)
 	dir := testimages.Scratch(t)
 	cmd := exec.Command("sh", "-e", "-c", `

@@ -16,9 +16,7 @@ import (
 // GNU tar extracts from it.
 func TestFromTar_extraction(t *testing.T) {
 	testimages.RequireTool(t, "tar", "gzip", "zstd", "xz", "bzip2")
-	if os.Geteuid() != 0 {
-		t.Skip("owners and devices need root")
-	}
+	testimages.RequireRoot(t)
 	src := fixture(t)
 	for _, tt := range []struct {
 		tool string
@@ -36,7 +34,7 @@ func TestFromTar_extraction(t *testing.T) {
 		{"bsdtar", []string{"--format=gnutar"}, dumpOptions{}},
 	} {
 		t.Run(strings.Join(append([]string{tt.tool}, tt.args...), " "), func(t *testing.T) {
-			needs(t, tt.tool)
+			testimages.RequireTool(t, tt.tool)
 			dir := testimages.Scratch(t)
 			file, out := filepath.Join(dir, "x.tar"), filepath.Join(dir, "out")
 			if err := os.Mkdir(out, 0o755); err != nil {

@@ -7,7 +7,8 @@ set -u
 # program:Debian package
 needed='mke2fs:e2fsprogs e2fsck:e2fsprogs debugfs:e2fsprogs dumpe2fs:e2fsprogs tune2fs:e2fsprogs fusermount3:fuse3
 setfattr:attr getfattr:attr setfacl:acl getfacl:acl xz:xz-utils zstd:zstd sfdisk:fdisk
-img2simg:android-sdk-libsparse-utils'
+img2simg:android-sdk-libsparse-utils simg2img:android-sdk-libsparse-utils bsdtar:libarchive-tools
+grub-fstest:grub-common umoci:umoci skopeo:skopeo'
 PATH=$PATH:/usr/sbin:/sbin
 
 missing() {

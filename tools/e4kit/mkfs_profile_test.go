@@ -39,10 +39,7 @@ func TestProfile_images(t *testing.T) {
 // TestProfile_grub asks GRUB's own reader, where it is installed, about the
 // profile, and about features that the profile says it does not know.
 func TestProfile_grub(t *testing.T) {
-	grub, err := exec.LookPath("grub-fstest")
-	if err != nil {
-		t.Skip("grub-fstest is not installed")
-	}
+	testimages.RequireTool(t, "grub-fstest")
 	dir := testimages.Scratch(t)
 	t.Chdir(dir)
 	makeSources(t)
@@ -54,7 +51,7 @@ func TestProfile_grub(t *testing.T) {
 	}
 	img := filepath.Join(dir, "a.img")
 	same := func() error {
-		out, err := exec.Command(grub, img, "cmp", "(loop0)/sub", filepath.Join(dir, "dir/sub")).CombinedOutput()
+		out, err := exec.Command("grub-fstest", img, "cmp", "(loop0)/sub", filepath.Join(dir, "dir/sub")).CombinedOutput()
 		if err != nil || len(out) > 0 {
 			return fmt.Errorf("%v: %s", err, out)
 		}
