@@ -331,17 +331,17 @@ func (j *crashJudge) interrupted(s *testimages.CrashState, dev *device.RAM, b []
 }
 
 // crashPlace is the operation after which a world was as it is, or which is half
-// done.
+// done. Where a later one may be that as well, for all that can be seen, last is
+// the last of these.
 type crashPlace struct {
-	k    int
-	half bool
+	k, last int
+	half    bool
 }
 
 // recoversTo reports whether what is at p before the orphans are dealt with can
-// be at q then: an operation that is half done is completed, or undone. Of two in
-// a row with the same inode it is not sure which one that is.
+// be at q then: an operation that is half done is completed or undone.
 func (p crashPlace) recoversTo(q crashPlace) bool {
-	return p == q || p.half && !q.half && p.k-1 <= q.k && q.k <= p.k+1
+	return p == q || p.half && !q.half && p.k-1 <= q.k && q.k <= p.last
 }
 
 // match finds the operation of each world after which it was as it is in f.
@@ -364,57 +364,67 @@ func (j *crashJudge) matchOne(w *crashWorld, f *FS, b crashBounds) (crashPlace, 
 		return crashPlace{}, err
 	}
 	span, known := j.at[w][m.sum]
-	half, k := false, min(span.last, max(b.began, span.first))
+	half, k, last := false, min(span.last, max(b.began, span.first)), 0
 	if !known {
-		if k, err = w.halfDone(f, m, b.durable); err != nil {
+		if k, last, err = w.halfDone(f, m, b); err != nil {
 			return crashPlace{}, err
 		}
 		half = true
 		j.count.half.Add(1)
 	}
 	if k < b.durable {
-		return crashPlace{k, half}, fmt.Errorf("as after operation %d; %d was durable: %s", k, b.durable, w.said(k, b.durable))
+		return crashPlace{k, last, half}, fmt.Errorf("as after operation %d; %d was durable: %s", k, b.durable, w.said(k, b.durable))
 	}
 	if k > b.began {
-		return crashPlace{k, half}, fmt.Errorf("as after operation %d; only %d had begun", k, b.began)
+		return crashPlace{k, last, half}, fmt.Errorf("as after operation %d; only %d had begun", k, b.began)
 	}
 	for n, v := range m.change {
 		if v.data == nil {
 			continue
 		}
 		if err := w.matchContent(n, v, k, b.began, half); err != nil {
-			return crashPlace{k, half}, fmt.Errorf("as after operation %d (durable %d, began %d), inode %d of %d bytes: %w", k, b.durable, b.began, n, v.size, err)
+			return crashPlace{k, last, half}, fmt.Errorf("as after operation %d (durable %d, began %d), inode %d of %d bytes: %w", k, b.durable, b.began, n, v.size, err)
 		}
 	}
-	return crashPlace{k, half}, nil
+	return crashPlace{k, last, half}, nil
 }
 
 // halfDone finds the operation that was interrupted between two transactions:
 // the last one of which there is a trace, or one after it. It may have one file
 // half done. Those up to the durable one are whole.
-func (w *crashWorld) halfDone(f *FS, m *crashMoment, durable int) (int, error) {
+func (w *crashWorld) halfDone(f *FS, m *crashMoment, b crashBounds) (first, last int, err error) {
 	trace := int64(0)
 	for n := range m.change {
 		i, err := f.Inode(n)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		trace = max(trace, int64(i.record().Ctime().Sub(crashEpoch)/time.Second))
 	}
 	k := sort.Search(len(w.history), func(k int) bool { return w.history[k].tick > trace }) - 1
 	// The next one may have allocated something, which leaves no trace; what
 	// failed in between changed nothing.
-	for n := max(k, 0); n < len(w.history); n++ {
-		if n > durable {
-			if done, err := w.isHalf(m, n); done || err != nil {
-				return n, err
+	for n := max(k, 0); n < len(w.history) && n <= b.began; n++ {
+		if n > b.durable {
+			half, err := w.isHalf(m, n)
+			if err != nil && first == 0 {
+				return 0, 0, err
+			}
+			if half && first == 0 {
+				first = n
+			}
+			if half {
+				last = n
 			}
 		}
 		if n > k && len(w.history[n].change) > 0 {
 			break
 		}
 	}
-	return 0, w.unknown(f, m, k)
+	if first == 0 {
+		return 0, 0, w.unknown(f, m, k)
+	}
+	return first, last, nil
 }
 
 // isHalf reports whether operation k, and nothing else, is half done.
