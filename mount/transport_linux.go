@@ -46,10 +46,12 @@ const (
 // answers back. The kernel may be behind the device, or in tests a socket.
 //
 // Readers take requests and answer them themselves: no hand-over between
-// goroutines is in the way of a request. When all readers are busy another one
-// is started, up to maxReaders, so that requests which wait for the image
-// leave nobody to starve. Requests that may wait for long (locks, fsync) are
-// answered by goroutines of their own.
+// goroutines is in the way of a request. There are as many as processors; more
+// would only wake each other. While all are busy more are started, up to
+// maxReaders, so that requests which wait for the image leave nobody to starve:
+// at once for a READ, which may well wait, else by the watch for those that do.
+// Requests that may wait for long (locks, fsync) are answered by goroutines of
+// their own.
 type transport struct {
 	raw   fuse.RawFileSystem
 	fast  fastPath
@@ -60,7 +62,13 @@ type transport struct {
 	init  initReply
 	probe pollProbe
 
-	life sync.RWMutex // held while a notice is written; close takes it alone
+	watching atomic.Bool   // the watch is at work
+	watch    chan struct{} // wakes the watch
+	ended    chan struct{} // closed when the first reader has ended
+	endOnce  sync.Once
+
+	life  sync.RWMutex // held while a notice is written; close takes it alone
+	began time.Time    // of the transport's clock
 	// maxIdle is how many readers may wait for requests. The kernel wakes them
 	// in turn, so that more than processors only cool their caches.
 	maxIdle int32
@@ -68,7 +76,7 @@ type transport struct {
 	fd    int // the device; it belongs to the transport; -1 once closed
 	clone bool
 
-	wg       sync.WaitGroup // readers
+	wg       sync.WaitGroup // readers and the watch
 	long     sync.WaitGroup // detached requests
 	readers  atomic.Int32
 	idle     atomic.Int32
@@ -89,6 +97,7 @@ type channel struct {
 	in      []byte        // requests are read here: the data of a WRITE begins a page
 	mapIn   []byte        // the memory that in lies in
 	out     []byte        // answers' payload, page-aligned
+	since   atomic.Int64  // when the request at work was taken, nanoseconds of the transport's clock; 0: none
 	current atomic.Uint64 // the request being answered by the fast path; 0: none
 	hdr     fuse.OutHeader
 	small   [256]byte // structured part of an answer
@@ -99,6 +108,7 @@ type channel struct {
 func newTransport(fd int, raw fuse.RawFileSystem, o *transportOptions, st *opStats) *transport {
 	t := &transport{
 		raw: raw, stats: st, log: o.Logger, trace: o.Trace, fd: fd, clone: true,
+		watch: make(chan struct{}, 1), ended: make(chan struct{}), began: time.Now(),
 		waiting: map[uint64]struct{}{}, detached: make(chan struct{}, maxDetached), maxIdle: int32(min(max(runtime.GOMAXPROCS(0), 2), maxReaders)),
 	}
 	if t.log == nil {
@@ -190,6 +200,8 @@ func (t *transport) begin() {
 	for range t.maxIdle {
 		t.spawn()
 	}
+	t.wg.Add(1)
+	go t.watchReaders()
 }
 
 // serve returns when the device has ended and all requests are answered, and
@@ -267,12 +279,14 @@ func (t *transport) loop(ch *channel) {
 		n, end := t.next(ch)
 		if end {
 			t.idle.Add(-1)
+			t.endOnce.Do(func() { close(t.ended) })
 			return
 		}
 		if t.idle.Add(-1) == 0 {
-			t.spawn()
+			t.saturated(ch.in[:n])
 		}
 		t.handle(ch, ch.in[:n])
+		ch.since.Store(0)
 		if t.idle.Add(1) > t.maxIdle {
 			t.idle.Add(-1)
 			t.park(ch)
@@ -306,6 +320,7 @@ func (t *transport) next(ch *channel) (n int, end bool) {
 // handle answers one request.
 func (t *transport) handle(ch *channel, req []byte) {
 	start := time.Now()
+	ch.since.Store(max(int64(start.Sub(t.began)), 1))
 	h, ok := header(req)
 	if !ok {
 		t.malformed(ch.fd, req, start)
