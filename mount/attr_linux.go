@@ -93,7 +93,7 @@ func splitRdev(dev uint32) (major, minor uint32) {
 
 // fillAttr answers with attributes.
 func (h *handler) fillAttr(n *node, out *fuse.AttrOut) {
-	out.AttrValid, out.AttrValidNsec = forever, 0
+	out.AttrValid, out.AttrValidNsec = n.attrValid(), 0
 	h.attr(n, &out.Attr)
 }
 
@@ -109,7 +109,7 @@ func (h *handler) enter(dir *ext4fs.Inode, i *ext4fs.Inode, out *fuse.EntryOut) 
 	if !folds(dir) {
 		out.EntryValid = forever
 	}
-	out.AttrValid = forever
+	out.AttrValid = n.attrValid()
 	h.attr(n, &out.Attr)
 	return nil
 }
@@ -145,7 +145,7 @@ func (h *handler) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut)
 	}
 	var a fuse.Attr
 	h.attr(n, &a)
-	out.AttrValid, out.AttrValidNsec = forever, 0
+	out.AttrValid, out.AttrValidNsec = n.attrValid(), 0
 	r := n.ino.Raw()
 	s := &out.Statx
 	s.Mask = unix.STATX_BASIC_STATS

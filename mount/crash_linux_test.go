@@ -1,9 +1,12 @@
 package mount_test
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -14,63 +17,103 @@ import (
 	"github.com/e4kit/e4kit/testimages"
 )
 
+var kills = flag.Int("kills", 0, "kill the server that many times, instead of a few")
+
+// killsPerImage is how often the server of one image is killed, which fills it.
+const killsPerImage = 10
+
 // A server killed under load leaves an image that its journal makes whole, with
-// every file whose fsync came back.
+// every file whose fsync came back. With -kills it is a campaign.
 func TestKilled(t *testing.T) {
 	testimages.RequireTool(t, "e2fsck")
 	rounds := 6
 	if testing.Short() {
 		rounds = 2
 	}
-	img := fresh(t, 128<<20)
+	if *kills > 0 {
+		rounds = *kills
+	}
 	rng := rand.New(rand.NewPCG(5, 5))
+	kept := 0
+	for n := 0; n < rounds; n += killsPerImage {
+		kept += killImage(t, rng, uint64(n), min(killsPerImage, rounds-n))
+		if t.Failed() {
+			break
+		}
+	}
+	t.Logf("%d kills, %d promises looked up", rounds, kept)
+}
+
+// killImage kills the server of one image that many times. It returns how many
+// promises were looked up.
+func killImage(t *testing.T, rng *rand.Rand, seed uint64, rounds int) (kept int) {
+	img := fresh(t, 128<<20)
+	defer os.Remove(img)
+	var p promises // all of them hold to the end
 	for round := range rounds {
 		s := start(t, img, "") // which recovers what the round before left
-		var p promises
 		var wg sync.WaitGroup
 		for w := range 3 {
-			wg.Go(func() { p.load(fmt.Sprintf("%s/w%d-%d", s.dir, round, w), uint64(round*10+w)) })
+			wg.Go(func() {
+				p.load(s.dir, fmt.Sprintf("w%d-%d", round, w), (seed+uint64(round))*10+uint64(w))
+			})
 		}
 		time.Sleep(time.Duration(80+rng.IntN(400)) * time.Millisecond)
 		s.kill()
 		wg.Wait()
-		crashed := testimages.Copy(t, img)
-		if err := testimages.JudgeCrash(crashed); err != nil {
-			t.Fatalf("round %d: %v", round, err)
-		}
-		p.check(t, crashed, s.dir)
+		kept += len(p.kept)
+		p.judge(t, img, fmt.Sprintf("kill %d", seed+uint64(round)))
 	}
 	s := start(t, img, "")
 	s.stop()
+	return kept
+}
+
+// judge has e2fsck and e4kit recover copies of what a kill has left.
+func (p *promises) judge(t *testing.T, img, when string) {
+	t.Helper()
+	theirs, ours := testimages.Copy(t, img), testimages.Copy(t, img)
+	defer os.Remove(theirs)
+	defer os.Remove(ours)
+	if err := testimages.JudgeCrash(theirs); err != nil {
+		t.Fatalf("%s: %v", when, err)
+	}
+	p.check(t, theirs, when)
+	fsys, err := ext4fs.OpenFile(ours, &ext4fs.Options{Write: true})
+	if err == nil {
+		err = fsys.Close()
+	}
+	if err == nil {
+		err = testimages.Check(ours)
+	}
+	if err != nil {
+		t.Fatalf("%s: recovery by e4kit: %v", when, err)
+	}
+	p.check(t, ours, when)
 }
 
 // promises are files whose content fsync has said to be on the image.
 type promises struct {
 	mu   sync.Mutex
-	kept map[string]string // path: content
+	kept map[string]string // path in the image: content
 }
 
-// load works in a new directory until the server is gone.
-func (p *promises) load(dir string, seed uint64) {
+// load works in a new directory of a mount until the server is gone. On a full
+// image it takes back promises.
+func (p *promises) load(top, sub string, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	if os.Mkdir(dir, 0o755) != nil || syncDir(dir+"/..") != nil {
+	dir := top + "/" + sub
+	if os.Mkdir(dir, 0o755) != nil || syncDir(top) != nil {
 		return
 	}
 	for i := 0; ; i++ {
 		path := dir + "/" + name(i)
 		content := string(testimages.Content(seed+uint64(i), rng.IntN(40000)))
-		f, err := os.Create(path + ".new")
-		if err != nil {
-			return
-		}
-		_, err = f.WriteString(content)
-		if err == nil && i%3 != 0 {
-			err = f.Sync()
-		}
-		if cerr := f.Close(); err != nil || cerr != nil {
-			return
-		}
-		if os.Rename(path+".new", path) != nil {
+		err := store(path, content, i%3 != 0)
+		switch {
+		case errors.Is(err, unix.ENOSPC) && p.takeBack(top):
+			continue
+		case err != nil:
 			return
 		}
 		if i%3 == 0 { // promised by no one
@@ -79,16 +122,43 @@ func (p *promises) load(dir string, seed uint64) {
 			}
 			continue
 		}
-		if syncDir(dir) != nil {
-			return
-		}
 		p.mu.Lock()
 		if p.kept == nil {
 			p.kept = map[string]string{}
 		}
-		p.kept[path] = content
+		p.kept[sub+"/"+name(i)] = content
 		p.mu.Unlock()
 	}
+}
+
+// store makes a file appear with its content, durably if wanted.
+func store(path, content string, durable bool) error {
+	f, err := os.Create(path + ".new")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(content)
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err == nil && durable {
+		err = syncDir(filepath.Dir(path))
+	}
+	return err
+}
+
+// takeBack removes some file that was promised; false if there is none.
+func (p *promises) takeBack(top string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for path := range p.kept {
+		delete(p.kept, path)
+		return os.Remove(top+"/"+path) == nil
+	}
+	return false
 }
 
 func syncDir(dir string) error {
@@ -101,10 +171,10 @@ func syncDir(dir string) error {
 }
 
 // check looks the promised files up in an image.
-func (p *promises) check(t *testing.T, img, dir string) {
+func (p *promises) check(t *testing.T, img, when string) {
 	t.Helper()
 	if len(p.kept) == 0 {
-		t.Error("no fsync came back")
+		t.Errorf("%s: no fsync came back", when)
 	}
 	fsys, err := ext4fs.OpenFile(img, nil)
 	if err != nil {
@@ -113,16 +183,16 @@ func (p *promises) check(t *testing.T, img, dir string) {
 	defer fsys.Close()
 	broken := 0
 	for path, content := range p.kept {
-		got, err := fsys.ReadFile(path[len(dir)+1:])
+		got, err := fsys.ReadFile(path)
 		if err == nil && string(got) == content {
 			continue
 		}
 		if broken++; broken <= 5 {
-			t.Errorf("%s: %d bytes of %d, %v", path[len(dir):], len(got), len(content), err)
+			t.Errorf("%s: %s: %d bytes of %d, %v", when, path, len(got), len(content), err)
 		}
 	}
 	if broken > 0 {
-		t.Errorf("%d of %d promises are broken", broken, len(p.kept))
+		t.Errorf("%s: %d of %d promises are broken", when, broken, len(p.kept))
 	}
 }
 
@@ -169,78 +239,4 @@ func endInUse(s *served) error {
 	}
 	_, err = f.WriteString("after the name is gone")
 	return err
-}
-
-// Nothing is left of what came and went.
-func TestLeaks(t *testing.T) {
-	rounds := 500
-	if testing.Short() {
-		rounds = 150
-	}
-	s := start(t, fresh(t, 64<<20), "")
-	churn(t, s.dir, rounds/3)
-	goroutines, fds, heap := s.count()
-	churn(t, s.dir, rounds)
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		g, f, h := s.count()
-		if g <= goroutines+10 && f <= fds+16 && h <= heap+(8<<20) {
-			break
-		}
-		if time.Now().After(end) {
-			t.Errorf("goroutines %d and then %d, descriptors %d and %d, heap %d and %d", goroutines, g, fds, f, heap, h)
-			break
-		}
-	}
-	s.stop()
-	if got := manifest(t, s.img); len(got) != 2 {
-		t.Errorf("left:\n%s", got)
-	}
-}
-
-// churn makes, uses and removes files in several goroutines.
-func churn(t *testing.T, dir string, rounds int) {
-	t.Helper()
-	var wg sync.WaitGroup
-	for w := range 4 {
-		wg.Go(func() {
-			d := fmt.Sprintf("%s/c%d", dir, w)
-			for i := 0; i < rounds; i++ {
-				if err := churnOnce(d, i); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-}
-
-func churnOnce(d string, i int) error {
-	if err := os.Mkdir(d, 0o755); err != nil {
-		return err
-	}
-	f, err := os.Create(d + "/f")
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := f.Write(make([]byte, 1000*(i%20))); err != nil {
-		return err
-	}
-	if err := os.Rename(d+"/f", d+"/g"); err != nil {
-		return err
-	}
-	if err := os.Symlink("g", d+"/l"); err != nil {
-		return err
-	}
-	if _, err := os.ReadFile(d + "/l"); err != nil {
-		return err
-	}
-	if list, err := os.ReadDir(d); err != nil || len(list) != 2 {
-		return fmt.Errorf("%d names, %w", len(list), err)
-	}
-	if i%2 == 0 {
-		f.Close()
-	}
-	return os.RemoveAll(d)
 }

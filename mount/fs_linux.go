@@ -32,6 +32,7 @@ type handler struct {
 	o      *Options
 	root   *node
 	nodes  nodeTable
+	files  atomic.Int64 // open file handles
 	policy Errors
 	kernel Notifier // nil where no kernel listens
 	// readOnly: nothing may be changed (any more).
@@ -95,6 +96,12 @@ func (h *handler) OnUnmount() {
 
 // Bound gives the way to tell the kernel something.
 func (h *handler) Bound(n Notifier) { h.kernel = n }
+
+// Census counts the inodes that the kernel knows, the root among them, and the
+// file handles that it holds. Directories have none.
+func (h *handler) Census() (nodes, handles int) {
+	return int(h.nodes.count.Load()) + 1, int(h.files.Load())
+}
 
 // superPolicy is what the superblock says about damage.
 func superPolicy(s *disk.Superblock) Errors {
@@ -284,6 +291,9 @@ func (h *handler) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrO
 	n, err := h.node(in.NodeId)
 	if err != nil {
 		return h.fail(err)
+	}
+	if st := n.loss(in); st != fuse.OK {
+		return st
 	}
 	h.fillAttr(n, out)
 	return fuse.OK

@@ -70,7 +70,7 @@ func (h *handler) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out 
 		return fuse.Status(syscall.ESTALE)
 	}
 	h.created(i, in.Flags)
-	out.OpenOut.OpenFlags = openFlags
+	out.Fh, out.OpenOut.OpenFlags = handleOf(in.Flags), openFlags
 	return fuse.OK
 }
 
@@ -90,7 +90,7 @@ func (h *handler) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.Create
 		return h.fail(err)
 	}
 	h.created(i, in.Flags)
-	out.OpenOut.OpenFlags = openFlags
+	out.Fh, out.OpenOut.OpenFlags = handleOf(in.Flags), openFlags
 	return fuse.OK
 }
 
@@ -168,6 +168,7 @@ func (h *handler) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName str
 // it creates, as always.)
 func (h *handler) created(i *ext4fs.Inode, flags uint32) {
 	if n, err := h.node(nodeID(i.Number())); err == nil {
+		h.files.Add(1)
 		n.opened(flags)
 	}
 }

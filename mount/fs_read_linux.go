@@ -27,9 +27,10 @@ func (h *handler) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fu
 	if !n.ino.Acquire() {
 		return fuse.Status(syscall.ESTALE)
 	}
+	h.files.Add(1)
 	n.opened(in.Flags)
 	h.openedToRead(n, in.Flags)
-	out.OpenFlags = openFlags
+	out.Fh, out.OpenFlags = handleOf(in.Flags), openFlags
 	return fuse.OK
 }
 
@@ -70,6 +71,7 @@ func (h *handler) mayOpen(n *node, flags uint32) error {
 // Release ends what Open began.
 func (h *handler) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	if n, err := h.node(in.NodeId); err == nil {
+		h.files.Add(-1)
 		n.closed(in.Flags)
 		_ = n.ino.Release() // nobody can be told; an orphan is left
 	}

@@ -15,6 +15,17 @@ import (
 
 // Write writes file data from the request's buffer.
 func (h *handler) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	done, err := h.write(in, data)
+	if err != nil {
+		if in.WriteFlags&fuse.WRITE_CACHE != 0 {
+			h.lose(in.NodeId, err)
+		}
+		return 0, h.fail(err)
+	}
+	return uint32(done), fuse.OK
+}
+
+func (h *handler) write(in *fuse.WriteIn, data []byte) (int, error) {
 	n, err := h.changing(in.NodeId)
 	if err == nil && in.Offset > 1<<63-1 {
 		err = ext4fs.ErrInvalid
@@ -31,17 +42,18 @@ func (h *handler) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint3
 		}
 	}
 	if err != nil {
-		return 0, h.fail(err)
+		return 0, err
 	}
 	done, err := write(n.ino, data, int64(in.Offset))
-	if done > 0 {
-		// A short write; the rest comes again and gets the error.
+	if err == nil || done > 0 && !cached {
+		// After a short write the rest comes again and gets the error. What the
+		// kernel writes from its cache it takes for written unless all of it fails.
 		err = h.syncFile(n.ino)
 	}
 	if err != nil {
-		return 0, h.fail(err)
+		return 0, err
 	}
-	return uint32(done), fuse.OK
+	return done, nil
 }
 
 // Writev is Write of data in pieces.
@@ -55,7 +67,7 @@ func (h *handler) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte
 		n, status := h.Write(cancel, &piece, p)
 		done += n
 		if status != fuse.OK || int(n) < len(p) {
-			if done > 0 {
+			if done > 0 && in.WriteFlags&fuse.WRITE_CACHE == 0 {
 				status = fuse.OK
 			}
 			return done, status
@@ -211,12 +223,11 @@ func (h *handler) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrO
 			return h.fail(err)
 		}
 	}
+	if err := fixedTimes(n.ino, in.Valid, a); err != nil {
+		return h.fail(err)
+	}
 	if a.Valid != 0 || a.KillPriv {
-		err = n.ino.SetAttr(a)
-		if err != nil {
-			err = h.laxTimes(n, in.Valid, a, err)
-		}
-		if err != nil {
+		if err := n.ino.SetAttr(a); err != nil {
 			return h.fail(err)
 		}
 	}
@@ -230,24 +241,31 @@ func (h *handler) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrO
 	return fuse.OK
 }
 
-// laxTimes looks again at times that an append-only or immutable file refused
-// to take with err, since the kernel tells its own time where now is meant.
-func (h *handler) laxTimes(n *node, valid uint32, a *ext4fs.SetAttr, err error) error {
-	flags := n.ino.Flags() & (disk.FlagAppend | disk.FlagImmutable)
-	const what = fuse.FATTR_MTIME | fuse.FATTR_CTIME
-	valid &^= fuse.FATTR_FH | fuse.FATTR_LOCKOWNER
-	switch {
-	case flags == 0:
-		return err
-	case valid == what:
-		// This can be what the kernel has noted of writes before the file
-		// became so, which must not fail: close(2) would tell.
+// fixedTimes says which times append-only and immutable files do not take: all
+// but the time now for both, which an append-only one does. The kernel leaves
+// this to us, and does not tell all of it: its own time stands where now is
+// meant, beside the same time of change.
+func fixedTimes(i *ext4fs.Inode, valid uint32, a *ext4fs.SetAttr) error {
+	const what, now = fuse.FATTR_MTIME | fuse.FATTR_CTIME, fuse.FATTR_ATIME | fuse.FATTR_ATIME_NOW
+	flags := i.Flags() & (disk.FlagAppend | disk.FlagImmutable)
+	if flags == 0 || valid&(fuse.FATTR_ATIME|fuse.FATTR_MTIME) == 0 {
 		return nil
-	case flags == disk.FlagAppend && valid|fuse.FATTR_CTIME == what|fuse.FATTR_ATIME|fuse.FATTR_ATIME_NOW:
-		a.Valid = a.Valid&^ext4fs.AttrMtime | ext4fs.AttrMtimeNow // utime(2) without times
-		return n.ino.SetAttr(a)
 	}
-	return err
+	open := valid&fuse.FATTR_FH != 0
+	switch valid &^= fuse.FATTR_FH | fuse.FATTR_LOCKOWNER; {
+	case valid == what && (open || a.Mtime.Equal(i.Raw().Mtime())):
+		// What the kernel has noted of writes and other changes before the file
+		// became so, as it tells when a file is closed, which must not fail. (It
+		// would say the same of futimens with a time of change alone.)
+		a.Valid = 0
+		return nil
+	case flags == disk.FlagAppend && valid|fuse.FATTR_CTIME == what|now && a.Mtime.Equal(a.Ctime):
+		a.Valid = a.Valid&^ext4fs.AttrMtime | ext4fs.AttrMtimeNow
+		return nil
+	case flags == disk.FlagAppend && valid&^fuse.FATTR_CTIME == fuse.FATTR_MTIME|fuse.FATTR_MTIME_NOW|now:
+		return nil
+	}
+	return ext4fs.ErrNotPermitted
 }
 
 // wanted translates the request.

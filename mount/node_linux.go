@@ -42,6 +42,8 @@ type node struct {
 	// writers are the opens for writing: while there are some, the kernel may
 	// have data that was not written yet.
 	writers atomic.Int32
+	// lost is the errno of a write that nobody has been told of, see lose.
+	lost atomic.Uint32
 	// readers of a directory, see dirStreams.
 	streams dirStreams
 }

@@ -55,7 +55,7 @@ func serve(img, dir, opts string) (err error) {
 	if err != nil {
 		return err
 	}
-	fsys, err := ext4fs.OpenFile(img, &ext4fs.Options{Write: !o.ReadOnly, Clock: mount.Clock})
+	fsys, err := openServed(img, &ext4fs.Options{Write: !o.ReadOnly, Clock: mount.Clock})
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func serve(img, dir, opts string) (err error) {
 		in := bufio.NewScanner(os.Stdin)
 		for in.Scan() {
 			if in.Text() == "count" {
-				fmt.Println(census())
+				fmt.Println(census(s, fsys))
 			}
 		}
 		if err := s.Unmount(); err != nil {
@@ -80,13 +80,42 @@ func serve(img, dir, opts string) (err error) {
 	return s.Wait()
 }
 
-// census counts what a server may leak.
-func census() string {
-	runtime.GC()
-	fds, _ := os.ReadDir("/proc/self/fd")
+// possessions is what a server may leak.
+type possessions struct {
+	goroutines, files, devices int // files are descriptors but for those of /dev/fuse
+	heap                       int // bytes, without the cache of metadata, which has a bound
+	resident                   int // bytes, at most so far
+	nodes, handles             int // that the kernel has
+	requests                   int // answered so far
+}
+
+// census counts what a server has.
+func census(s *mount.Server, fsys *ext4fs.FS) (p possessions) {
+	for range 3 {
+		runtime.GC() // what a collection finds can set other things free
+	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return fmt.Sprint(runtime.NumGoroutine(), len(fds), m.HeapAlloc)
+	p.goroutines, p.heap = runtime.NumGoroutine(), int(m.HeapAlloc)-int(fsys.CacheStats().Bytes)
+	fds, _ := os.ReadDir("/proc/self/fd")
+	for _, fd := range fds {
+		if to, _ := os.Readlink("/proc/self/fd/" + fd.Name()); to == "/dev/fuse" {
+			p.devices++
+		} else {
+			p.files++
+		}
+	}
+	status, _ := os.ReadFile("/proc/self/status")
+	if _, rest, ok := strings.Cut(string(status), "VmHWM:"); ok {
+		fmt.Sscan(rest, &p.resident)
+		p.resident <<= 10
+	}
+	st := s.Stats()
+	p.nodes, p.handles = st.Nodes, st.OpenFiles
+	for _, op := range st.Ops {
+		p.requests += int(op.Count)
+	}
+	return p
 }
 
 // served is a mount with its server.
@@ -120,16 +149,34 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// start serves img. The mount and the server go with t.
+// start serves img, for root. The mount and the server go with t.
 func start(t testing.TB, img, opts string) *served {
 	t.Helper()
 	testimages.RequireRoot(t)
 	testimages.RequireFUSE(t)
-	s := &served{t: t, img: img}
-	var err error
-	if s.dir, err = os.MkdirTemp(filepath.Dir(testimages.Scratch(t)), "served-"); err != nil {
+	s, line := launch(t, img, opts)
+	if line != "ready" {
+		t.Fatalf("mount %s: %s\n%s", img, line, &s.errs)
+	}
+	return s
+}
+
+// launch has a server mount img for whoever runs t, and returns what it said
+// then.
+func launch(t testing.TB, img, opts string) (*served, string) {
+	t.Helper()
+	dir, err := os.MkdirTemp(filepath.Dir(testimages.Scratch(t)), "served-")
+	if err != nil {
 		t.Fatal(err)
 	}
+	return launchAt(t, img, dir, opts)
+}
+
+// launchAt is launch with a directory to mount on.
+func launchAt(t testing.TB, img, dir, opts string) (*served, string) {
+	t.Helper()
+	s := &served{t: t, img: img, dir: dir}
+	var err error
 	s.cmd = exec.Command("/proc/self/exe")
 	s.cmd.Env = append(os.Environ(), envServe+"="+img, envDir+"="+s.dir, envOpts+"="+opts)
 	s.cmd.Stderr = &s.errs
@@ -147,10 +194,7 @@ func start(t testing.TB, img, opts string) *served {
 	}
 	s.timer = time.AfterFunc(patience, func() { s.cmd.Process.Kill() })
 	t.Cleanup(s.drop)
-	if line := s.line(); line != "ready" {
-		t.Fatalf("mount %s: %s\n%s", img, line, &s.errs)
-	}
-	return s
+	return s, s.line()
 }
 
 // line reads what the server says next.
@@ -181,7 +225,27 @@ func (s *served) kill() {
 	s.cmd.Process.Kill()
 	s.cmd.Wait()
 	s.timer.Stop()
-	unix.Unmount(s.dir, unix.MNT_DETACH)
+	s.unmount(unix.MNT_DETACH)
+}
+
+// unmount is umount2(2), for everybody.
+func (s *served) unmount(flags int) error {
+	err := unix.Unmount(s.dir, flags)
+	if err != unix.EPERM {
+		return err
+	}
+	args := []string{"-u", s.dir}
+	if flags == unix.MNT_DETACH {
+		args = []string{"-u", "-z", s.dir}
+	}
+	out, err := exec.Command("fusermount3", args...).CombinedOutput()
+	switch {
+	case err == nil:
+		return nil
+	case strings.Contains(string(out), "busy"):
+		return unix.EBUSY
+	}
+	return fmt.Errorf("%w: %s", err, out)
 }
 
 // stop unmounts and has the image judged.
@@ -190,8 +254,8 @@ func (s *served) stop() {
 	if s.over {
 		return
 	}
-	err := unix.Unmount(s.dir, 0)
-	for end := time.Now().Add(5 * time.Second); err == unix.EBUSY && time.Now().Before(end); err = unix.Unmount(s.dir, 0) {
+	err := s.unmount(0)
+	for end := time.Now().Add(5 * time.Second); err == unix.EBUSY && time.Now().Before(end); err = s.unmount(0) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if err != nil {
@@ -207,7 +271,7 @@ func (s *served) ended() {
 	s.over = true
 	err := s.cmd.Wait()
 	s.timer.Stop()
-	unix.Unmount(s.dir, unix.MNT_DETACH)
+	s.unmount(unix.MNT_DETACH)
 	if line != "closed" || err != nil {
 		s.t.Fatalf("the server ended with %q, %v\n%s", line, err, &s.errs)
 	}
@@ -217,17 +281,19 @@ func (s *served) ended() {
 	testimages.Fsck(s.t, s.img)
 }
 
-// count asks the server for its goroutines, descriptors and heap.
-func (s *served) count() (goroutines, fds, heap int) {
+// count asks the server what it has.
+func (s *served) count() (p possessions) {
 	s.t.Helper()
 	if _, err := io.WriteString(s.in, "count\n"); err != nil {
 		s.t.Fatal(err)
 	}
 	line := s.line()
-	if _, err := fmt.Sscan(line, &goroutines, &fds, &heap); err != nil {
+	_, err := fmt.Sscanf(line, "{%d %d %d %d %d %d %d %d}",
+		&p.goroutines, &p.files, &p.devices, &p.heap, &p.resident, &p.nodes, &p.handles, &p.requests)
+	if err != nil {
 		s.t.Fatalf("count: %q: %v", line, err)
 	}
-	return goroutines, fds, heap
+	return p
 }
 
 // fresh makes an empty file system. It needs no privileges but those of start.
@@ -242,16 +308,22 @@ func fresh(t testing.TB, size int64, mkfs ...string) string {
 // manifest is what ext4fs says of an image that nobody has mounted.
 func manifest(t testing.TB, img string) testimages.Manifest {
 	t.Helper()
+	return manifestAt(t, img, "/")
+}
+
+// manifestAt is the manifest of a part of the tree.
+func manifestAt(t testing.TB, img, path string) testimages.Manifest {
+	t.Helper()
 	fsys, err := ext4fs.OpenFile(img, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer fsys.Close()
-	root, err := fsys.Root()
+	top, err := fsys.Lookup(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines, err := fsys.Manifest(t.Context(), root)
+	lines, err := fsys.Manifest(t.Context(), top)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,11 +83,19 @@ func TestServer_life(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "x"), []byte("content"), 0o644); err != nil {
 		t.Error(err)
 	}
+	held, err := os.Open(filepath.Join(dir, "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	st := s.Stats()
+	if st.Nodes != 2 || st.OpenFiles != 1 {
+		t.Errorf("the root and an open file are %d inodes and %d files", st.Nodes, st.OpenFiles)
+	}
+	held.Close()
 	if st.Mountpoint != dir || !strings.HasPrefix(st.Device, "0:") || st.Readers < 2 || !strings.HasPrefix(st.Protocol, "7.") || len(st.Ops) == 0 {
 		t.Errorf("%+v", st)
 	}
-	err := s.Unmount()
+	err = s.Unmount()
 	for i := 0; errors.Is(err, syscall.EBUSY) && i < 100; i++ {
 		time.Sleep(10 * time.Millisecond)
 		err = s.Unmount()

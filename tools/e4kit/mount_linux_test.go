@@ -118,9 +118,15 @@ func testMountBackground(t *testing.T, l *mountLab) {
 			t.Errorf("%s of the server is %s (%v)", name, got, err)
 		}
 	}
-	if out := l.must("status", l.dir); !strings.Contains(out, "WRITE") || !strings.Contains(out, l.img+", read-write") {
+	held, err := os.Open(filepath.Join(l.dir, "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := l.must("status", l.dir); !strings.Contains(out, "WRITE") || !strings.Contains(out, l.img+", read-write") ||
+		!strings.Contains(out, "1 open file, 2 inodes known") {
 		t.Error(out)
 	}
+	held.Close()
 	if r := l.run("mount", l.img, t.TempDir()); r.code != exitFailed || !strings.Contains(r.stderr, "is locked by process "+itoa(int64(st.PID))) {
 		t.Errorf("mounted twice: %v", r)
 	}
