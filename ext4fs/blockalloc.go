@@ -49,7 +49,7 @@ func (i *Inode) allocRun(tx *opTx, m *blockMap, l disk.LogicalNum, want uint32, 
 	charged := clusterBlocks(uint64(l), want, ratio)
 	bn, n, err := i.fs.live.alloc.Alloc(tx, alloc.Request{
 		Inode: i.num, Logical: l, Goal: goal, Len: want, Size: size,
-		Root: i.fs.asRoot(), Low: i.mapsLow(),
+		Root: i.asRoot(), Low: i.mapsLow(),
 	})
 	if err != nil {
 		return newRun{}, errors.Join(noSpace(err), i.charge(tx.h, -charged, 0))

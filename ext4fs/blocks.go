@@ -143,8 +143,17 @@ func noSpace(err error) error {
 	return err
 }
 
-// asRoot reports whether files may take the blocks reserved for root.
-func (f *FS) asRoot() bool { return !f.opts.KeepReserved }
+// KeepReserved says on whose behalf the inode takes blocks from now on: with on,
+// on that of users whom the blocks reserved for root are not for, as
+// Options.KeepReserved has it for all inodes.
+func (i *Inode) KeepReserved(on bool) {
+	if i.node != nil {
+		i.ordinary.Store(on)
+	}
+}
+
+// asRoot reports whether the inode may take the blocks reserved for root.
+func (i *Inode) asRoot() bool { return !i.fs.opts.KeepReserved && !i.ordinary.Load() }
 
 // charge notes in the quota that the inode takes so many blocks of the file
 // system, and inodes, more. It gives ErrQuota, and notes nothing, where a limit

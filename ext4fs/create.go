@@ -19,6 +19,10 @@ type NewNode struct {
 	Mode     uint16
 	UID, GID uint32 // a setgid directory gives its own group
 	Project  uint32 // a directory with the PROJINHERIT flag gives its own
+	// KeepReserved: neither the directory nor the new inode take blocks
+	// reserved for root for this, see [Inode.KeepReserved]; the new one keeps
+	// to it.
+	KeepReserved bool
 	// Umask is taken off the permissions, but where the directory has a
 	// default ACL, which does that.
 	Umask        uint16
@@ -112,6 +116,10 @@ func (f *FS) mayChange() error {
 func (d *Inode) create(name string, n *NewNode) (*Inode, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if n.KeepReserved {
+		d.ordinary.Store(true)
+		defer d.ordinary.Store(false)
+	}
 	o, err := d.openDir()
 	if err != nil {
 		return nil, err
@@ -284,6 +292,7 @@ func (f *FS) allocInode(h *txn, dir *Inode, a *NewNode) (*Inode, error) {
 		return nil, noSpace(err)
 	}
 	i := f.live.nodes.create(f, n, f.newRecord(dir, a))
+	i.ordinary.Store(a.KeepReserved)
 	if err = i.charge(h, 0, 1); err == nil {
 		i.dataTID.Store(h.ID())
 		if err = i.update(h, func(r disk.Inode) { i.initRecord(r, a) }); err == nil {

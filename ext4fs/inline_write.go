@@ -168,7 +168,7 @@ func (i *Inode) firstBlock(tx *opTx, data []byte) (newRun, error) {
 		return newRun{}, err
 	}
 	bn, n, err := i.fs.live.alloc.Alloc(tx, alloc.Request{
-		Inode: i.num, Len: 1, Size: int64(len(data)), Root: i.fs.asRoot(),
+		Inode: i.num, Len: 1, Size: int64(len(data)), Root: i.asRoot(),
 		Low: !i.fs.super.Features.Incompat.Has(disk.IncompatExtents),
 	})
 	if err != nil {

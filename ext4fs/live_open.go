@@ -221,7 +221,7 @@ func (f *FS) startLive(l *live, log *journal.WriteLog, resume bool, zones []allo
 		Cache: f.cache, Device: l.dev, Log: log, Resume: resume, Interval: f.opts.CommitInterval,
 		Bits64:     f.super.Features.Incompat.Has(disk.Incompat64bit),
 		FastCommit: f.super.Features.Compat.Has(disk.CompatFastCommit),
-		OnCommit:   l.alloc.Committed, Now: f.opts.Clock,
+		OnCommit:   l.alloc.Committed, Now: f.opts.Clock, OnAbort: f.opts.OnAbort,
 	}
 	if f.super.HasMetadataCsum() {
 		cfg.Checksum = journal.ChecksumV3

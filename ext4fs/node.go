@@ -28,6 +28,8 @@ type node struct {
 	blocks extent.Changer // nil until it is asked for, and after the root was replaced
 
 	holds atomic.Int64 // see Hold
+	// ordinary: see KeepReserved. Of a directory it is changed with mu.
+	ordinary atomic.Bool
 	// Transactions of the last change of anything, and of the last change
 	// that reading the data back depends on; 0 is none since the load.
 	tid, dataTID atomic.Uint32

@@ -70,6 +70,12 @@ type Options struct {
 	// BlockSize is the block size that Superblock counts in.
 	BlockSize int
 
+	// OnAbort is called once, if the file system that is open for writing comes
+	// to take no more changes, with the cause: a write that failed, damage in the
+	// way of a change, a Shutdown. What was not durable by then is lost. It must
+	// not wait for the file system. nil is nobody.
+	OnAbort func(error)
+
 	name string // of the image, for others to read
 
 	// Context can stop what takes long on a hostile image: a replay, Space.

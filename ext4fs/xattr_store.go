@@ -291,7 +291,7 @@ func (s *attrStore) take() error {
 		return nil
 	}
 	bn, _, err := f.live.alloc.Alloc(s.h, alloc.Request{
-		Inode: i.num, Len: 1, NoPrealloc: true, Root: f.asRoot(),
+		Inode: i.num, Len: 1, NoPrealloc: true, Root: i.asRoot(),
 		Low: !f.super.Features.Incompat.Has(disk.Incompat64bit),
 	})
 	if err != nil {

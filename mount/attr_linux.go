@@ -100,7 +100,7 @@ func (h *handler) fillAttr(n *node, out *fuse.AttrOut) {
 // enter tells the kernel of an inode that has a name in dir, which counts as a
 // lookup.
 func (h *handler) enter(dir *ext4fs.Inode, i *ext4fs.Inode, out *fuse.EntryOut) error {
-	n, err := h.nodes.add(i, h.o.NoOpen || i.IsDir())
+	n, err := h.nodes.add(i, h.noOpen || i.IsDir())
 	if err != nil {
 		return err
 	}

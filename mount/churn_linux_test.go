@@ -146,7 +146,7 @@ type churner struct {
 	c    *churn
 	rng  *rand.Rand
 	dirs []*churned // the first is the top one; each has its parent before it
-	open []*churned // one element for every open file
+	open []churnedFile
 	made int
 }
 
@@ -165,6 +165,12 @@ type churned struct {
 type churnedName struct {
 	name string
 	to   *churned
+}
+
+// churnedFile is an open file.
+type churnedFile struct {
+	*churned
+	fh uint64
 }
 
 // churnSteps are what users do.
@@ -202,7 +208,7 @@ func (u *churner) some() (dir *churned, k int, to *churned) {
 // someFile is some regular file, or nil.
 func (u *churner) someFile() *churned {
 	if len(u.open) > 0 && u.rng.IntN(2) == 0 {
-		return u.open[u.rng.IntN(len(u.open))]
+		return u.open[u.rng.IntN(len(u.open))].churned
 	}
 	if _, _, n := u.some(); n != nil && n.file {
 		return n
@@ -285,7 +291,7 @@ func (u *churner) create() {
 	var out fuse.CreateOut
 	u.is(u.Create(nil, &in, name, &out), 0, "create")
 	n := u.enter(dir, name, &churned{id: out.NodeId, lookups: 1, opens: 1, file: true})
-	u.open = append(u.open, n)
+	u.open = append(u.open, churnedFile{n, out.Fh})
 }
 
 func (u *churner) makeOther() {
@@ -351,7 +357,7 @@ func (u *churner) temporary() {
 	in := fuse.CreateIn{InHeader: on(dir.id, 0), Mode: 0o600, Flags: syscall.O_RDWR}
 	u.is(u.Tmpfile(nil, &in, &out), 0, "tmpfile")
 	n := &churned{id: out.NodeId, lookups: 1, opens: 1, file: true}
-	u.open = append(u.open, n)
+	u.open = append(u.open, churnedFile{n, out.Fh})
 	if u.rng.IntN(2) == 0 {
 		u.linkTo(dir, n)
 	}
@@ -377,9 +383,10 @@ func (u *churner) openOne() {
 	if n == nil || len(u.open) >= churnOpen {
 		return
 	}
-	u.is(u.Open(nil, &fuse.OpenIn{InHeader: on(n.id, 0), Flags: syscall.O_RDWR}, new(fuse.OpenOut)), 0, "open")
+	var out fuse.OpenOut
+	u.is(u.Open(nil, &fuse.OpenIn{InHeader: on(n.id, uint32(u.rng.IntN(2))), Flags: syscall.O_RDWR}, &out), 0, "open")
 	n.opens++
-	u.open = append(u.open, n)
+	u.open = append(u.open, churnedFile{n, out.Fh})
 }
 
 func (u *churner) closeOne() {
@@ -389,10 +396,10 @@ func (u *churner) closeOne() {
 	k := u.rng.IntN(len(u.open))
 	n := u.open[k]
 	u.open = append(u.open[:k], u.open[k+1:]...)
-	u.release(n.id)
+	u.Release(nil, &fuse.ReleaseIn{InHeader: on(n.id, 0), Flags: syscall.O_RDWR, Fh: n.fh})
 	n.opens--
 	if n.links == 0 && n.opens == 0 {
-		u.forget(n)
+		u.forget(n.churned)
 	}
 }
 

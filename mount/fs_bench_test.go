@@ -61,7 +61,7 @@ func BenchmarkHandler(b *testing.B) {
 			in := fuse.CreateIn{InHeader: on(ids[0], 0), Mode: 0o644, Flags: syscall.O_WRONLY}
 			var out fuse.CreateOut
 			ok(h.Create(nil, &in, names[n%files], &out))
-			h.Release(nil, &fuse.ReleaseIn{InHeader: on(out.NodeId, 0), Flags: syscall.O_WRONLY})
+			h.Release(nil, &fuse.ReleaseIn{InHeader: on(out.NodeId, 0), Flags: syscall.O_WRONLY, Fh: out.Fh})
 		}
 	})
 	dir := fuse.EntryOut{}

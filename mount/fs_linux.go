@@ -28,13 +28,16 @@ import (
 type handler struct {
 	fuse.RawFileSystem // what is not answered below
 
-	fsys   *ext4fs.FS
-	o      *Options
-	root   *node
-	nodes  nodeTable
-	files  atomic.Int64 // open file handles
-	policy Errors
-	kernel Notifier // nil where no kernel listens
+	fsys  *ext4fs.FS
+	o     *Options
+	root  *node
+	nodes nodeTable
+	files atomic.Int64 // open file handles
+	// reserved is who may take the blocks reserved for root, beside him.
+	reserved fuse.Owner
+	policy   Errors
+	noOpen   bool     // see Options.NoOpen; of what nobody can write to, nothing is lost by it
+	kernel   Notifier // nil where no kernel listens
 	// readOnly: nothing may be changed (any more).
 	readOnly atomic.Bool
 	// dead: errors=panic, or a shutdown was asked for.
@@ -52,6 +55,8 @@ func newHandler(fsys *ext4fs.FS, o *Options) *handler {
 		h.policy = superPolicy(fsys.Super())
 	}
 	h.readOnly.Store(o.ReadOnly || !fsys.Writable())
+	h.reserved = reservedFor(fsys.Super(), o)
+	h.noOpen = o.NoOpen || h.readOnly.Load()
 	root, err := fsys.Root()
 	if err != nil {
 		h.die(fmt.Errorf("root directory: %w", err))
@@ -75,7 +80,15 @@ func (h *handler) WantCaps() (want, refuse uint64) {
 	if h.o.FakeRoot && !h.o.DefaultPermissions.or(false) {
 		refuse |= fuse.CAP_POSIX_ACL
 	}
-	return 0, refuse
+	if h.o.IDMap && h.o.DefaultPermissions.or(!h.o.FakeRoot) { // otherwise the kernel ends the connection
+		want |= fuse.CAP_ALLOW_IDMAP
+	}
+	if h.readOnly.Load() {
+		// There is nothing to write back; but with it the kernel asks for the
+		// attributes again after each close.
+		refuse |= fuse.CAP_WRITEBACK_CACHE
+	}
+	return want, refuse
 }
 
 // Negotiated says what was agreed on with the kernel.

@@ -122,7 +122,7 @@ func (d *direct) unlink(dir uint64, name string) fuse.Status {
 }
 
 func (d *direct) release(id uint64) {
-	d.Release(nil, &fuse.ReleaseIn{InHeader: on(id, 0), Flags: syscall.O_RDWR})
+	d.Release(nil, &fuse.ReleaseIn{InHeader: on(id, 0), Flags: syscall.O_RDWR, Fh: fhWrites | fhPrivileged})
 }
 
 func TestLookup_negativeAnswersAreKept(t *testing.T) {
@@ -471,8 +471,11 @@ func TestIoctl(t *testing.T) {
 	d.is(d.Open(nil, &fuse.OpenIn{InHeader: on(f.NodeId, 0), Flags: syscall.O_WRONLY}, &fuse.OpenOut{}), syscall.EPERM, "open immutable")
 	d.is(d.write(f.NodeId, 0, "cached", fuse.WRITE_CACHE), 0, "write back")
 	d.is(d.write(f.NodeId, 0, "new", 0), syscall.EPERM, "write")
-	if _, s := d.setattr(f.NodeId, func(in *fuse.SetAttrIn) { in.Valid, in.Mtime = fuse.FATTR_MTIME|fuse.FATTR_CTIME, 4 }); s != fuse.OK {
+	if _, s := d.setattr(f.NodeId, func(in *fuse.SetAttrIn) { in.Valid, in.Mtime = fuse.FATTR_MTIME|fuse.FATTR_CTIME|fuse.FATTR_FH, 4 }); s != fuse.OK {
 		t.Errorf("the kernel's times: %v", s)
+	}
+	if _, s := d.setattr(f.NodeId, func(in *fuse.SetAttrIn) { in.Valid, in.Mtime = fuse.FATTR_MTIME|fuse.FATTR_CTIME, 4 }); s != fuse.EPERM {
+		t.Errorf("a user's time: %v", s)
 	}
 	_, s = call(0, 0x40086602, u32(disk.FlagExtents|disk.FlagAppend), 0)
 	d.is(s, 0, "SETFLAGS")
@@ -481,10 +484,11 @@ func TestIoctl(t *testing.T) {
 		syscall.O_WRONLY | syscall.O_APPEND | syscall.O_TRUNC: syscall.EPERM,
 	} {
 		in := fuse.OpenIn{InHeader: on(f.NodeId, 0), Flags: flags}
-		s := d.Open(nil, &in, &fuse.OpenOut{})
+		var out fuse.OpenOut
+		s := d.Open(nil, &in, &out)
 		d.is(s, want, "open append-only with %#x", flags)
 		if s == fuse.OK {
-			d.Release(nil, &fuse.ReleaseIn{InHeader: in.InHeader, Flags: flags})
+			d.Release(nil, &fuse.ReleaseIn{InHeader: in.InHeader, Flags: flags, Fh: out.Fh})
 		}
 	}
 	if b, s := call(0, 0x801c581f, nil, 28); s != fuse.OK || binary.NativeEndian.Uint32(b) != 0x10 {

@@ -3,8 +3,6 @@
 package mount
 
 import (
-	"syscall"
-
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
@@ -17,17 +15,6 @@ import (
 // forget them, and the next who asks with a file open for writing is told. The
 // question is the same where such a file is read behind its end, or its end is
 // sought: then these fail instead, once.
-
-// fhWrites is the handle of files that are open for writing; the others are 0.
-const fhWrites = 1
-
-// handleOf is the handle of a file that is opened so.
-func handleOf(flags uint32) uint64 {
-	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
-		return fhWrites
-	}
-	return 0
-}
 
 // lose notes that err kept data that the kernel had taken from being stored.
 func (h *handler) lose(id uint64, err error) {
@@ -43,7 +30,7 @@ func (h *handler) lose(id uint64, err error) {
 // loss is what a question must be answered with, 0 for none. It is told once:
 // the next data may fit.
 func (n *node) loss(in *fuse.GetAttrIn) fuse.Status {
-	if n.lost.Load() == 0 || in.Flags()&fuse.FUSE_GETATTR_FH == 0 || in.Fh() != fhWrites {
+	if n.lost.Load() == 0 || in.Flags()&fuse.FUSE_GETATTR_FH == 0 || in.Fh()&fhWrites == 0 {
 		return fuse.OK
 	}
 	return fuse.Status(n.lost.Swap(0))

@@ -13,7 +13,15 @@ import (
 // newNode says what the caller wants to be made.
 func (h *handler) newNode(c *fuse.Caller, mode uint16, umask uint32) ext4fs.NewNode {
 	uid, gid := h.newOwner(c)
-	return ext4fs.NewNode{Mode: mode, Umask: uint16(umask), UID: uid, GID: gid}
+	return ext4fs.NewNode{Mode: mode, Umask: uint16(umask), UID: uid, GID: gid, KeepReserved: !h.mayReserve(c)}
+}
+
+// checkOwner refuses owners that nobody is.
+func checkOwner(n *ext4fs.NewNode) error {
+	if n.UID == unknownID || n.GID == unknownID {
+		return syscall.EOVERFLOW
+	}
+	return nil
 }
 
 // make makes something with a name, and tells the kernel of it.
@@ -21,6 +29,9 @@ func (h *handler) make(parent uint64, name string, n *ext4fs.NewNode, out *fuse.
 	dir, err := h.changing(parent)
 	if err == nil {
 		err = checkName(name)
+	}
+	if err == nil {
+		err = checkOwner(n)
 	}
 	if err != nil {
 		return nil, err
@@ -69,8 +80,7 @@ func (h *handler) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out 
 	if !i.Acquire() {
 		return fuse.Status(syscall.ESTALE)
 	}
-	h.created(i, in.Flags)
-	out.Fh, out.OpenOut.OpenFlags = handleOf(in.Flags), openFlags
+	out.Fh, out.OpenOut.OpenFlags = h.created(i, &in.Caller, in.Flags), openFlags
 	return fuse.OK
 }
 
@@ -81,6 +91,9 @@ func (h *handler) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.Create
 		return h.fail(err)
 	}
 	n := h.newNode(&in.Caller, uint16(in.Mode)&^disk.ModeType|disk.ModeRegular, in.Umask)
+	if err := checkOwner(&n); err != nil {
+		return h.fail(err)
+	}
 	i, err := dir.ino.Tmpfile(&n) // which holds it
 	if err != nil {
 		return h.fail(err)
@@ -89,8 +102,7 @@ func (h *handler) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.Create
 		_ = i.Release()
 		return h.fail(err)
 	}
-	h.created(i, in.Flags)
-	out.Fh, out.OpenOut.OpenFlags = handleOf(in.Flags), openFlags
+	out.Fh, out.OpenOut.OpenFlags = h.created(i, &in.Caller, in.Flags), openFlags
 	return fuse.OK
 }
 
@@ -164,11 +176,13 @@ func (h *handler) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName str
 	return h.fail(err)
 }
 
-// created counts the opening of a new file. (With NoOpen the kernel closes what
+// created counts the opening of a new file. (With noOpen the kernel closes what
 // it creates, as always.)
-func (h *handler) created(i *ext4fs.Inode, flags uint32) {
-	if n, err := h.node(nodeID(i.Number())); err == nil {
-		h.files.Add(1)
-		n.opened(flags)
+func (h *handler) created(i *ext4fs.Inode, c *fuse.Caller, flags uint32) uint64 {
+	n, err := h.node(nodeID(i.Number()))
+	if err != nil {
+		return 0
 	}
+	h.files.Add(1)
+	return h.opened(n, c, flags)
 }

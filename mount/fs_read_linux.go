@@ -14,7 +14,7 @@ import (
 
 // Open opens a file: its inode is held, so that it lives on without a name.
 func (h *handler) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	if h.o.NoOpen {
+	if h.noOpen {
 		return fuse.ENOSYS
 	}
 	n, err := h.known(in.NodeId)
@@ -28,23 +28,9 @@ func (h *handler) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fu
 		return fuse.Status(syscall.ESTALE)
 	}
 	h.files.Add(1)
-	n.opened(in.Flags)
+	out.Fh, out.OpenFlags = h.opened(n, &in.Caller, in.Flags), openFlags
 	h.openedToRead(n, in.Flags)
-	out.Fh, out.OpenFlags = handleOf(in.Flags), openFlags
 	return fuse.OK
-}
-
-// opened and closed count who may write.
-func (n *node) opened(flags uint32) {
-	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
-		n.writers.Add(1)
-	}
-}
-
-func (n *node) closed(flags uint32) {
-	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
-		n.writers.Add(-1)
-	}
 }
 
 const openFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_PARALLEL_DIRECT_WRITES
@@ -72,7 +58,7 @@ func (h *handler) mayOpen(n *node, flags uint32) error {
 func (h *handler) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	if n, err := h.node(in.NodeId); err == nil {
 		h.files.Add(-1)
-		n.closed(in.Flags)
+		n.closed(in.Fh)
 		_ = n.ino.Release() // nobody can be told; an orphan is left
 	}
 }
@@ -126,7 +112,7 @@ func (h *handler) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut)
 	if in.Offset > 1<<63-1 {
 		return fuse.Status(syscall.ENXIO)
 	}
-	if n.writers.Load() > 0 || h.o.NoOpen {
+	if n.writers.Load() > 0 || h.noOpen {
 		h.writeBack(in.NodeId)
 	}
 	var at int64

@@ -89,7 +89,11 @@ func (h *handler) killPriv(n *node, bits bool) error {
 		return nil
 	}
 	if bits {
-		return n.ino.SetAttr(&ext4fs.SetAttr{KillPriv: true})
+		err := n.ino.SetAttr(&ext4fs.SetAttr{KillPriv: true})
+		if h.kernel != nil { // which leaves that to us after a direct write, and goes by what it knows
+			h.kernel.InodeNotify(nodeID(n.ino.Number()), -1, 0)
+		}
+		return err
 	}
 	n.noCaps.Store(true) // before it is looked at: SetXAttr clears it after it has set one
 	_, err := n.ino.Xattr(capability)
@@ -150,7 +154,7 @@ func (h *handler) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status
 	case in.Offset+in.Length > 1<<63-1:
 		err = ext4fs.ErrFileTooBig
 	default:
-		if err = h.killPriv(n, in.Uid != 0); err == nil {
+		if err = h.killPriv(n, callerUID(&in.Caller) != 0); err == nil {
 			err = n.ino.Fallocate(ext4fs.FallocateMode(in.Mode), int64(in.Offset), int64(in.Length))
 		}
 	}
@@ -177,7 +181,7 @@ func (h *handler) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn
 	case in.Flags != 0 || in.OffIn > 1<<63-1 || in.OffOut > 1<<63-1:
 		err = ext4fs.ErrInvalid
 	default:
-		err = h.killPriv(dst, in.Uid != 0)
+		err = h.killPriv(dst, callerUID(&in.Caller) != 0)
 	}
 	if err != nil {
 		return 0, h.fail(err)

@@ -85,10 +85,19 @@ func (c *ioctl) changes() error {
 	if err := c.h.mayChange(); err != nil {
 		return err
 	}
-	if uid, _ := c.h.shownOwner(c.n.ino.Raw()); !c.privileged() && c.in.Uid != uid {
+	if uid, _ := c.h.shownOwner(c.n.ino.Raw()); !c.privileged() && callerUID(&c.in.Caller) != uid {
 		return ext4fs.ErrNotPermitted
 	}
 	return nil
+}
+
+// changesFlags is changes for what the kernel has its own check of, if it is new
+// enough to hide the caller's id. Who owns the file depends on the mount then.
+func (c *ioctl) changesFlags() error {
+	if c.in.Uid == unknownID {
+		return c.h.mayChange()
+	}
+	return c.changes()
 }
 
 // administers is changes for what concerns the whole file system: for who is
@@ -104,7 +113,8 @@ func (c *ioctl) administers() error {
 }
 
 func (c *ioctl) privileged() bool {
-	return c.in.Uid == 0 || c.in.Uid == uint32(os.Geteuid()) || c.h.o.FakeRoot
+	uid := callerUID(&c.in.Caller)
+	return uid == 0 || uid == uint32(os.Geteuid()) || c.h.o.FakeRoot
 }
 
 // changed tells the kernel that attributes are not what it knows.
@@ -140,7 +150,7 @@ func (c *ioctl) getFlags() error { return c.put32(uint32(c.n.ino.Flags() & userF
 func (c *ioctl) setFlags() error {
 	v, err := c.get32()
 	if err == nil {
-		err = c.changes()
+		err = c.changesFlags()
 	}
 	if err == nil {
 		err = c.n.ino.SetFlags(disk.InodeFlags(v))
@@ -185,7 +195,7 @@ func (c *ioctl) setXattr() error {
 	if len(c.arg) < fsxattrSize {
 		return ext4fs.ErrInvalid
 	}
-	if err := c.changes(); err != nil {
+	if err := c.changesFlags(); err != nil {
 		return err
 	}
 	x, project := binary.NativeEndian.Uint32(c.arg), binary.NativeEndian.Uint32(c.arg[12:])

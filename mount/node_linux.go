@@ -30,7 +30,7 @@ type node struct {
 	ino *ext4fs.Inode
 	// lookups is how often the kernel was told of it, guarded by the shard.
 	lookups uint64
-	// held: the table itself holds the inode, see Options.NoOpen. Guarded by
+	// held: the table itself holds the inode, see handler.noOpen. Guarded by
 	// the shard.
 	held bool
 	// noCaps: there is no security.capability, which every write would have to
@@ -40,8 +40,10 @@ type node struct {
 	// for none; see lazytime.
 	atime atomic.Int64
 	// writers are the opens for writing: while there are some, the kernel may
-	// have data that was not written yet.
-	writers atomic.Int32
+	// have data that was not written yet. privileged are those of them by who
+	// may take reserved blocks. Both change under opening.
+	writers, privileged atomic.Int32
+	opening             sync.Mutex // nothing else is locked under it
 	// lost is the errno of a write that nobody has been told of, see lose.
 	lost atomic.Uint32
 	// readers of a directory, see dirStreams.

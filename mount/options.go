@@ -86,10 +86,16 @@ type Options struct {
 	// UID and GID, where set, are who everything seems to belong to. Owners on
 	// disk stay; what is new belongs to them.
 	UID, GID *uint32
+	// ReservedUID and ReservedGID, where set, are who may take the blocks that
+	// are reserved for root, beside root; else the superblock says who.
+	ReservedUID, ReservedGID *uint32
 	// NoOpen lets the kernel open and close files without asking. That saves a
 	// round trip each, but a file that may not be written then fails when its
 	// data is written back, and not when it is opened.
 	NoOpen bool
+	// IDMap lets mounts that map user and group ids be made of this one
+	// (mount_setattr(2)), where the kernel can and checks permissions.
+	IDMap bool
 
 	// For the mount itself.
 
@@ -206,6 +212,7 @@ var wordOptions = map[string]func(o *Options){
 	"minixdf":       func(o *Options) { o.MinixDF = true },
 	"bsddf":         func(o *Options) { o.MinixDF = false },
 	"fakeroot":      func(o *Options) { o.FakeRoot = true },
+	"idmap":         func(o *Options) { o.IDMap = true },
 	"no_open":       func(o *Options) { o.NoOpen = true },
 	"allow_other":   func(o *Options) { o.AllowOther = true },
 	"suid":          func(o *Options) { o.Suid = SwitchOn },
@@ -241,7 +248,7 @@ var ignoredValues = map[string]bool{
 	"barrier": true, "auto_da_alloc": true, "stripe": true, "inode_readahead_blks": true, "journal_ioprio": true,
 	"max_batch_time": true, "min_batch_time": true, "max_dir_size_kb": true, "init_itable": true, "oom_score_adj": true,
 	"attr_timeout": true, "entry_timeout": true, "negative_timeout": true, "comment": true, "iomap": true,
-	"uhelper": true, "helper": true, "resuid": true, "resgid": true,
+	"uhelper": true, "helper": true,
 }
 
 // valueOptions are those with a value.
@@ -255,6 +262,8 @@ var valueOptions = map[string]func(o *Options, v string) error{
 	"lockfile":   func(o *Options, v string) error { o.LockFile = v; return notEmpty(v) },
 	"uid":        func(o *Options, v string) (err error) { o.UID, err = parseID(v); return err },
 	"gid":        func(o *Options, v string) (err error) { o.GID, err = parseID(v); return err },
+	"resuid":     func(o *Options, v string) (err error) { o.ReservedUID, err = parseID(v); return err },
+	"resgid":     func(o *Options, v string) (err error) { o.ReservedGID, err = parseID(v); return err },
 	"fsname":     func(o *Options, v string) error { o.FSName = v; return notEmpty(v) },
 	"subtype":    func(o *Options, v string) error { o.Subtype = v; return notEmpty(v) },
 	"max_read":   (*Options).setMaxRead,

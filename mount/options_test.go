@@ -23,6 +23,8 @@ func TestParseOptions(t *testing.T) {
 		"noacl,nouser_xattr,minixdf":     {ACL: SwitchOff, Xattr: SwitchOff, MinixDF: true},
 		"offset=1m,cache_size=0x10k":     {Offset: 1 << 20, CacheSize: 16 << 10},
 		"uid=0,gid=4294967294,fakeroot":  {UID: id(0), GID: id(4294967294), FakeRoot: true},
+		"resuid=5,resgid=6":              {ReservedUID: id(5), ReservedGID: id(6)},
+		"idmap,no_open":                  {IDMap: true, NoOpen: true},
 		`lockfile=a\,b\\c,fsname=x=y`:    {LockFile: `a,b\c`, FSName: "x=y"},
 		"kernel,nosuid": {AllowOther: true, DefaultPermissions: SwitchOn, Suid: SwitchOff, Dev: SwitchOn,
 			ACL: SwitchOn},

@@ -27,7 +27,7 @@ import (
 //   - SPLICE_* are not: the answer's buffer is filled straight from the image.
 //   - SECURITY_CTX is not: labels are made by the kernel with a SETXATTR.
 //   - CREATE_SUPP_GROUP is not: the kernel strips S_ISGID by itself.
-//   - ALLOW_IDMAP is not: it hides the caller's ids, which quota and ownership need.
+//   - ALLOW_IDMAP is for who asks: it hides the caller's ids.
 const wanted uint64 = fuse.CAP_ASYNC_READ | fuse.CAP_FILE_OPS | fuse.CAP_EXPORT_SUPPORT | fuse.CAP_BIG_WRITES |
 	fuse.CAP_DONT_MASK | fuse.CAP_IOCTL_DIR | fuse.CAP_READDIRPLUS | fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_ASYNC_DIO |
 	fuse.CAP_WRITEBACK_CACHE | fuse.CAP_NO_OPEN_SUPPORT | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_PARALLEL_DIROPS |
@@ -111,7 +111,8 @@ func (r *initReply) mountOptions(l *slog.Logger) *fuse.MountOptions {
 		Name: "e4kit", MaxWrite: r.maxWrite, MaxBackground: maxBackground, CongestionThreshold: congestion,
 		ExplicitDataCacheControl: r.refuse&fuse.CAP_EXPLICIT_INVAL_DATA == 0,
 		ExtraCapabilities:        r.want &^ r.refuse, DisabledCapabilities: r.refuse | ^r.want,
-		Logger: slog.NewLogLogger(l.Handler(), slog.LevelDebug),
+		IDMappedMount: r.refuse&fuse.CAP_ALLOW_IDMAP == 0,
+		Logger:        slog.NewLogLogger(l.Handler(), slog.LevelDebug),
 	}
 }
 

@@ -83,6 +83,7 @@ var beyondFUSE = []string{"made/holes/far", "made/times/06", "made/times/07", "m
 
 // What cp -a takes in, cp -a gives back.
 func TestCopiesTree(t *testing.T) {
+	testimages.RequireRoot(t)
 	testimages.RequireTool(t, "cp", "rm")
 	from := testimages.Scratch(t)
 	if err := testimages.FillTree(from, testimages.Fill{Portable: true, Names: 100}); err != nil {

@@ -1,6 +1,9 @@
 package device
 
 import (
+	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"sync/atomic"
 )
@@ -54,10 +57,26 @@ func (h *hostWriter) Sync() error {
 	return h.durable(syncFile(h.f))
 }
 
-// durable notes a failure to make something durable.
+// durable notes a failure to make something durable. A file that has become
+// shorter meanwhile has lost something.
 func (h *hostWriter) durable(err error) error {
+	if err == nil {
+		err = h.complete()
+	}
 	if err != nil {
 		h.broken.CompareAndSwap(nil, &err)
+	}
+	return err
+}
+
+// complete fails if somebody has cut the file off under us.
+func (h *hostWriter) complete() error {
+	if h.sector > 0 {
+		return nil
+	}
+	st, err := h.f.Stat()
+	if err == nil && st.Size() < h.size {
+		err = &fs.PathError{Op: "sync", Path: h.f.Name(), Err: fmt.Errorf("has become shorter, %d bytes of %d: %w", st.Size(), h.size, io.ErrUnexpectedEOF)}
 	}
 	return err
 }

@@ -49,7 +49,7 @@ func (e *env) mountOpen(r *mountRun, log *slog.Logger) (*mountImage, error) {
 	if err := m.takeLockFile(o.LockFile); err != nil {
 		return nil, err
 	}
-	if err := e.openMount(m, r); err != nil {
+	if err := e.openMount(m, r, log); err != nil {
 		m.close()
 		return nil, mountError(r, err)
 	}
@@ -58,7 +58,7 @@ func (e *env) mountOpen(r *mountRun, log *slog.Logger) (*mountImage, error) {
 }
 
 // openMount opens device, overlay and file system.
-func (e *env) openMount(m *mountImage, r *mountRun) error {
+func (e *env) openMount(m *mountImage, r *mountRun, log *slog.Logger) error {
 	o := &r.options
 	e.images = &images{} // keeps the external journal
 	e.writes = !o.ReadOnly
@@ -88,6 +88,9 @@ func (e *env) openMount(m *mountImage, r *mountRun) error {
 	opts.DataMode, opts.CommitInterval, opts.Discard, opts.EnforceQuotas = o.Data, o.CommitInterval, o.Discard, o.Quota
 	if opts.Write {
 		opts.MountPoint = r.dir
+	}
+	opts.OnAbort = func(err error) {
+		log.Error("nothing can be changed any more; the next mount recovers what was durable", "image", r.image, "error", err)
 	}
 	if m.fs, err = ext4fs.Open(dev, opts); err != nil {
 		return err

@@ -253,11 +253,22 @@ func ownStatusDir(getenv func(string) string) string {
 	if dir := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "e4kit")
 	}
-	if os.Geteuid() == 0 {
+	uid := os.Geteuid()
+	if uid == 0 {
 		return "/run/e4kit"
 	}
-	return filepath.Join("/run/user", strconv.Itoa(os.Geteuid()), "e4kit")
+	if _, err := os.Stat(userRuntime(uid)); err != nil {
+		return lastStatusDir(uid)
+	}
+	return filepath.Join(userRuntime(uid), "e4kit")
 }
+
+// userRuntime is what XDG_RUNTIME_DIR is where a user has a session.
+func userRuntime(uid int) string { return filepath.Join("/run/user", strconv.Itoa(uid)) }
+
+// lastStatusDir is for users without a session. Everybody can make something by
+// that name: it counts only if it is the user's own.
+func lastStatusDir(uid int) string { return fmt.Sprintf("/tmp/e4kit-%d", uid) }
 
 // statusSocket is the name of the socket of a mount.
 func statusSocket(dir, device string) string {
@@ -269,7 +280,7 @@ func listenStatus(dir, device string) (net.Listener, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := ownDir(dir); err != nil {
+	if err := closeDir(dir); err != nil {
 		return nil, err
 	}
 	// The number belongs to our mount: what has the name is left over.

@@ -75,12 +75,16 @@ func (m *mountEntry) owner() int {
 // sockets are where its server may listen.
 func (m *mountEntry) sockets(getenv func(string) string) []string {
 	dirs := []string{ownStatusDir(getenv), "/run/e4kit"}
-	if uid := m.owner(); uid >= 0 {
-		dirs = append(dirs, filepath.Join("/run/user", strconv.Itoa(uid), "e4kit"))
+	uid := m.owner()
+	last := lastStatusDir(uid)
+	if uid >= 0 {
+		dirs = append(dirs, filepath.Join(userRuntime(uid), "e4kit"), last)
 	}
 	var list []string
 	for _, dir := range dirs {
-		list = append(list, statusSocket(dir, m.device))
+		if dir != last || dirOf(dir, uid) == nil {
+			list = append(list, statusSocket(dir, m.device))
+		}
 	}
 	return list
 }

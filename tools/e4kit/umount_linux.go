@@ -26,20 +26,25 @@ func mountTable() ([]mountEntry, error) {
 	return readMountTable(f)
 }
 
-// ownDir checks that a directory is ours and closed to others.
-func ownDir(dir string) error {
+// dirOf checks that something is a directory, and a user's own.
+func dirOf(dir string, uid int) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return err
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
-	if !info.IsDir() || !ok || int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("%s is not a directory of ours", dir)
-	}
-	if info.Mode().Perm() != 0o700 {
-		return os.Chmod(dir, 0o700)
+	if !info.IsDir() || !ok || int(st.Uid) != uid {
+		return fmt.Errorf("%s is not a directory of user %d", dir, uid)
 	}
 	return nil
+}
+
+// closeDir keeps others out of a directory of ours.
+func closeDir(dir string) error {
+	if err := dirOf(dir, os.Geteuid()); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o700)
 }
 
 // unmountDir ends a mount: by itself for root, else by fusermount3.

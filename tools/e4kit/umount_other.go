@@ -9,7 +9,9 @@ import (
 
 func mountTable() ([]mountEntry, error) { return nil, errNoMounts }
 
-func ownDir(dir string) error { return os.Chmod(dir, 0o700) }
+func dirOf(string, int) error { return errNoMounts }
+
+func closeDir(dir string) error { return os.Chmod(dir, 0o700) }
 
 func unmountDir(context.Context, string, bool) error { return errNoMounts }
 
