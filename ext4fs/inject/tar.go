@@ -227,6 +227,9 @@ func (t *untar) member(h *pax.Header) (*member, error) {
 	if err != nil {
 		m.warned = append(m.warned, err)
 	}
+	if group, lost := h.LostACL(t.o.IDs); lost && m.kind() != disk.ModeSymlink {
+		m.mode = m.mode&^0o070 | group<<3
+	}
 	return m, nil
 }
 

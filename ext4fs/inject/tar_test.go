@@ -327,3 +327,28 @@ func TestUntar_attributes(t *testing.T) {
 		}
 	})
 }
+
+// TestUntar_lostACL: without its ACL, which has a name that nobody knows, a file
+// gives its group what the ACL gave it, not the mask that its mode has.
+func TestUntar_lostACL(t *testing.T) {
+	data := archive(t, tar.Header{
+		Name: "f", Mode: 0o2770, Format: tar.FormatPAX,
+		PAXRecords: map[string]string{"SCHILY.acl.access": "user::rwx\nuser:nobody-here:rwx\ngroup::r--\nmask::rwx\nother::---\n"},
+	})
+	img := small(t)
+	edit(t, img, func(fsys *ext4fs.FS) {
+		o := inject.TarOptions{Options: everything(t)}
+		warned := 0
+		o.Warn = func(string, error) { warned++ }
+		if r, err := inject.Untar(context.Background(), bytes.NewReader(data), mkdir(t, fsys, "in"), o); err != nil || r.Files != 1 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		i, err := fsys.Lookup("in/f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if attrs, err := i.Xattrs(); err != nil || len(attrs) != 0 || i.Stat().RawMode&0o7777 != 0o2740 || warned != 1 {
+			t.Errorf("mode %o, attributes %v, %v, %d warnings", i.Stat().RawMode, attrs, err, warned)
+		}
+	})
+}

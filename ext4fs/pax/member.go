@@ -191,6 +191,38 @@ func (h *Header) tellsACL(key string, ids xattr.IDs) bool {
 	return err == nil
 }
 
+// LostACL reports whether the member has an access ACL that Xattrs cannot give,
+// because nobody knows a name in its text, and what the owning group may do by
+// it, of disk.ACLRead, ACLWrite and ACLExecute. The bits that the mode has for
+// the group are the mask of the ACL: without the ACL they would be too much.
+func (h *Header) LostACL(ids xattr.IDs) (group uint16, lost bool) {
+	text, ok := h.Record(keyACLAccess)
+	if !ok || h.tellsACL(keyACLAccess, ids) {
+		return 0, false
+	}
+	for _, prefix := range []string{keyXattr, keyLibXattr} {
+		if _, ok := h.Record(prefix + nameAccess); ok {
+			return 0, false // in numbers
+		}
+	}
+	anybody := func(string) (uint32, bool) { return 0, true }
+	entries, err := xattr.ParseACLEntries(text, xattr.IDs{User: anybody, Group: anybody}, false)
+	if err != nil {
+		return 0, false // not an ACL at all
+	}
+	const all = disk.ACLRead | disk.ACLWrite | disk.ACLExecute
+	mask := uint16(all)
+	for _, e := range entries {
+		switch e.Entry.Tag {
+		case disk.ACLGroupObj:
+			group, lost = e.Entry.Perm, true
+		case disk.ACLMask:
+			mask = e.Entry.Perm
+		}
+	}
+	return group & mask, lost
+}
+
 // keyDecoder undoes how GNU tar writes names that have an equals sign.
 var keyDecoder = strings.NewReplacer("%3D", "=", "%25", "%")
 

@@ -379,6 +379,33 @@ func TestHeader_aclOfUnknownName(t *testing.T) {
 	}
 }
 
+// The mode of a file with an ACL has the mask where the group's rights are.
+func TestHeader_lostACL(t *testing.T) {
+	const access, numbers, libarchive = "SCHILY.acl.access", "SCHILY.xattr.system.posix_acl_access", "LIBARCHIVE.xattr.system.posix_acl_access"
+	known := xattr.IDs{User: func(name string) (uint32, bool) { return 1000, name == "ada" }}
+	for _, tt := range []struct {
+		records map[string]string
+		group   uint16
+		lost    bool
+	}{
+		{map[string]string{access: "user::rw-\nuser:nobody-here:rwx\ngroup::r--\nmask::rwx\nother::r--\n"}, 4, true},
+		{map[string]string{access: "user::rw-,group::rwx,group:nobody-here:r-x,mask::r-x,other::r--"}, 5, true},
+		{map[string]string{access: "user::rw-,group::---,group:a:rwx,user:b:rwx,mask::rwx,other::---"}, 0, true},
+		{map[string]string{access: "user::rw-,user:ada:rwx,group::r--,mask::rwx,other::r--"}, 0, false},
+		{map[string]string{access: "user::rw-,user:nobody-here:rwx:7,group::r--,mask::rwx,other::r--"}, 0, false},
+		{map[string]string{access: "user::rw-,user:x:rwx,group::r--,mask::rwx,other::r--", numbers: "n"}, 0, false},
+		{map[string]string{access: "user::rw-,user:x:rwx,group::r--,mask::rwx,other::r--", libarchive: "bg"}, 0, false},
+		{map[string]string{access: "nonsense"}, 0, false},
+		{map[string]string{"SCHILY.acl.default": "user::rw-,user:x:rwx,group::r--,mask::rwx,other::r--"}, 0, false},
+		{nil, 0, false},
+	} {
+		h := Header{local: tt.records}
+		if group, lost := h.LostACL(known); group != tt.group || lost != tt.lost {
+			t.Errorf("%q: %o, %v", tt.records, group, lost)
+		}
+	}
+}
+
 // FuzzReader: the three ways of reading agree, nothing panics, and what both
 // this reader and archive/tar read is the same.
 func FuzzReader(f *testing.F) {
@@ -402,6 +429,7 @@ func FuzzReader(f *testing.F) {
 		}
 		for _, m := range list {
 			m.Xattrs(xattr.IDs{})
+			m.LostACL(xattr.IDs{})
 			m.FileType()
 			SplitName(m.Name)
 			sum, last := int64(0), int64(-1)

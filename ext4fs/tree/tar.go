@@ -373,6 +373,9 @@ func (u *unpack) attributes(f *found, path string, h *pax.Header) error {
 	if err != nil {
 		u.l.warn(path, err)
 	}
+	if group, lost := h.LostACL(u.l.o.IDs); lost && !f.IsSymlink() {
+		f.Mode = f.Mode&^0o070 | group<<3
+	}
 	for _, x := range list {
 		x := Xattr(x)
 		ok, err := f.attribute(&x)

@@ -571,6 +571,19 @@ func TestFromTar_attributes(t *testing.T) {
 	}
 }
 
+// TestFromTar_lostACL: without its ACL, which has a name that nobody knows, a
+// file gives its group what the ACL gave it, not the mask that its mode has.
+func TestFromTar_lostACL(t *testing.T) {
+	acl := map[string]string{"SCHILY.acl.access": "user::rwx\nuser:nobody-here:rwx\ngroup::r--\nmask::rwx\nother::---\n"}
+	data := tarOf(t, tar.Header{Name: "f", Mode: 0o2770, Format: tar.FormatPAX, PAXRecords: acl})
+	warned := 0
+	x := loadAll(t, Options{Warn: func(string, error) { warned++ }}, TarReader(bytes.NewReader(data)))
+	id, _ := x.LookupPath("f")
+	if m := x.Node(id).Mode; m != disk.ModeRegular|0o2740 || len(x.Xattrs(id)) != 0 || warned != 1 {
+		t.Errorf("mode %o, attributes %v, %d warnings", m, x.Xattrs(id), warned)
+	}
+}
+
 // TestFromTar_filter: a file that is left out is there for its other names.
 func TestFromTar_filter(t *testing.T) {
 	data := tarOf(t, tdir("a"), tar.Header{Name: "a/x"}, tdir("b"), thard("b/y", "a/x"), thard("b/z", "a/x"), tdir("c"), tar.Header{Name: "c/w"}, thard("c/v", "c/w"))
