@@ -24,6 +24,7 @@ type Image struct {
 	isDev  bool
 	// unknown: nobody else can come by the file yet.
 	unknown bool
+	early   bool // see WriteEarly
 	locked  bool
 	store   io.Closer // of a decompressed image; may be nil
 	names   []string
@@ -199,8 +200,11 @@ func (u Use) String() string {
 // and writes fail from then on. It does not Sync.
 func (m *Image) Close() error {
 	var err error
+	if d, ok := m.disk.(interface{ drain() error }); ok {
+		err = d.drain()
+	}
 	if m.store != nil {
-		err = m.store.Close()
+		err = errors.Join(err, m.store.Close())
 	}
 	return errors.Join(err, m.file.Close())
 }

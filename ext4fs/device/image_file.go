@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"sync/atomic"
 )
 
 // FromFile makes an Image, a Writer, of a file that is open for reading and
@@ -26,6 +27,8 @@ func (m *Image) fileWriter(size int64) Writer {
 	switch h := newHostWriter(m.file, size, 0); {
 	case m.isDev:
 		return newBlockWriter(m.file, size)
+	case m.unknown && m.early:
+		return &early{unsynced: unsynced{h}}
 	case m.unknown:
 		return unsynced{h}
 	default:
@@ -38,6 +41,64 @@ type unsynced struct{ *hostWriter }
 
 // Sync does nothing.
 func (unsynced) Sync() error { return nil }
+
+// WriteEarly has the host begin with bringing to the disk what is written from
+// now on, every few megabytes, so that who syncs a file of FromFile in the end
+// waits for less. Without it, all of that is left to the host, which is right
+// for files that are read again and removed. To other images it does nothing.
+func (m *Image) WriteEarly() {
+	if m.unknown && !m.isDev && !m.early {
+		m.early = true
+		m.whole(m.fileWriter(m.writer.Size()))
+	}
+}
+
+// earlyBytes is how much is written before the host is told to begin.
+const earlyBytes = 4 << 20
+
+// early is an unsynced file that will be synced.
+type early struct {
+	unsynced
+	fresh atomic.Int64 // bytes that the host was not told to begin with
+}
+
+var (
+	_ Writer       = (*early)(nil)
+	_ Discarder    = (*early)(nil)
+	_ Zeroer       = (*early)(nil)
+	_ VectorWriter = (*early)(nil)
+	_ HostCopier   = (*early)(nil)
+)
+
+func (e *early) wrote(n int64) {
+	if n <= 0 || e.fresh.Add(n) < earlyBytes {
+		return
+	}
+	if e.fresh.Swap(0) >= earlyBytes {
+		startWriting(e.f, 0, 0) // to the end
+	}
+}
+
+// WriteAt writes and counts.
+func (e *early) WriteAt(p []byte, off int64) (int, error) {
+	n, err := e.unsynced.WriteAt(p, off)
+	e.wrote(int64(n))
+	return n, err
+}
+
+// WriteVAt writes and counts.
+func (e *early) WriteVAt(bufs [][]byte, off int64) (int, error) {
+	n, err := e.unsynced.WriteVAt(bufs, off)
+	e.wrote(int64(n))
+	return n, err
+}
+
+// CopyHostAt copies and counts.
+func (e *early) CopyHostAt(f *os.File, from, off, n int64) (int64, error) {
+	n, err := e.unsynced.CopyHostAt(f, from, off, n)
+	e.wrote(n)
+	return n, err
+}
 
 // Truncate makes an image file, opened for writing as a whole, longer or
 // shorter. Nobody may use the image meanwhile, nor what came of it before (Disk,

@@ -1,6 +1,7 @@
 package device_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -45,5 +46,67 @@ func TestFromFile_truncate(t *testing.T) {
 	defer ro.Close()
 	if err := ro.Truncate(5); !errors.Is(err, device.ErrReadOnly) {
 		t.Errorf("an image open for reading: %v", err)
+	}
+}
+
+// What is written early is the same, whatever way it comes, and there is still
+// no durability to wait for.
+func TestFromFile_writeEarly(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, "new"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := device.FromFile(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	m.WriteEarly()
+	const piece, pieces = 1 << 20, 12
+	if err := m.Truncate(piece * pieces); err != nil {
+		t.Fatal(err)
+	}
+	want := make([]byte, piece*pieces)
+	for i := range want {
+		want[i] = byte(i>>12 + i)
+	}
+	source, err := os.Create(filepath.Join(dir, "source"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	if _, err := source.Write(want); err != nil {
+		t.Fatal(err)
+	}
+	for i := range pieces {
+		off := int64(i) * piece
+		p := want[off : off+piece]
+		n := 0
+		switch i % 3 {
+		case 0:
+			n, err = m.WriteAt(p, off)
+		case 1:
+			n, err = piece, device.WriteV(m, [][]byte{p[:5], p[5:]}, off)
+		default:
+			var copied int64
+			if copied, err = device.CopyHost(m, source, off, off, piece); err == nil {
+				n, err = m.WriteAt(p[copied:], off+copied)
+				n += int(copied)
+			}
+		}
+		if n != piece || err != nil {
+			t.Fatalf("piece %d: %d bytes, %v", i, n, err)
+		}
+	}
+	if _, err := m.WriteAt([]byte("end"), piece*pieces-1); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("a write beyond the end: %v", err)
+	}
+	if err := m.Sync(); err != nil {
+		t.Error(err)
+	}
+	got, err := os.ReadFile(f.Name())
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the file holds something else: %v", err)
 	}
 }

@@ -62,6 +62,14 @@ func (m *Image) openWriter(size int64, o *Options) error {
 			return &UnsupportedError{Format: c.name, Detail: "writing to an image inside this container"}
 		}
 	}
+	if o.WriteBehind && canBehind {
+		switch d := disk.(type) {
+		case *hostWriter:
+			disk = newBehind(d)
+		case blockWriter:
+			disk = blockBehind{newBehind(d.hostWriter)}
+		}
+	}
 	m.disk = disk
 	var err error
 	if m.choice, err = choose(disk, o); err != nil {

@@ -32,6 +32,14 @@ type Options struct {
 	// be written to: two file systems at work on the same blocks destroy
 	// them. NoLock skips the lock and that test.
 	Write bool
+	// WriteBehind, with Write, takes small writes and passes them on to the
+	// host later, joined, from a goroutine; and it has the host begin early
+	// to bring them to the disk. Reads and Sync are as without it, and a
+	// write that fails later makes everything fail from then on, Sync before
+	// all. It is for who writes much at once and reads little of it. Close
+	// without Sync may lose what was taken. Where the system is not Linux,
+	// it does nothing.
+	WriteBehind bool
 
 	// NoContainers takes the bytes of the file as they are.
 	NoContainers bool

@@ -58,8 +58,8 @@ func writers(t *testing.T, content []byte) map[string]Writer {
 		}
 		return r
 	}
-	host := func() *Image {
-		m, err := Open(writeFile(t, content), Options{Write: true, NoContainers: true, Partition: "@0"})
+	host := func(behind bool) *Image {
+		m, err := Open(writeFile(t, content), Options{Write: true, WriteBehind: behind, NoContainers: true, Partition: "@0"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,13 +75,14 @@ func writers(t *testing.T, content []byte) map[string]Writer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	disk := newHostWriter(host().file, size, 512) // a block device for arithmetic
+	disk := newHostWriter(host(false).file, size, 512) // a block device for arithmetic
 	disk.noPunch.Store(true)
 	return map[string]Writer{
 		"ram":     ram(content),
 		"clone":   ram(content).Clone(),
 		"overlay": NewOverlay(NewMemory(content)),
-		"host":    host(),
+		"host":    host(false),
+		"behind":  host(true),
 		"disk":    disk,
 		"window":  window,
 		"plain":   plain,

@@ -66,9 +66,16 @@ func (v *hostWalk) visit(it *item, info fs.FileInfo, depth int) error {
 	}
 	v.chain = append(v.chain, info)
 	defer func() { v.chain = v.chain[:len(v.chain)-1] }()
-	list, listErr := os.ReadDir(it.path) // sorted by name
+	list, dir, listErr := v.list(it.path)
+	defer dir.drop()
 	for _, e := range list {
-		if err := v.entry(it, e, depth+1); err != nil {
+		var err error
+		if dir != nil && e.Type().IsRegular() {
+			err = v.emit(v.peeked(it, dir, e))
+		} else {
+			err = v.entry(it, e, depth+1)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -99,14 +106,21 @@ func (v *hostWalk) entry(up *item, e fs.DirEntry, depth int) error {
 
 // item describes a host file. What takes reading comes later.
 func (v *hostWalk) item(path string, info fs.FileInfo) *item {
-	it := &item{path: path, mode: disk.ModeFromFileMode(info.Mode()), mtime: info.ModTime(), atime: info.ModTime(), size: info.Size()}
+	it := &item{path: path}
+	if v.describe(it, info); it.err == nil {
+		it.load = func(it *item, _ *memory) { it.err = v.load(it, info) }
+	}
+	return it
+}
+
+// describe fills in what is known without reading.
+func (v *hostWalk) describe(it *item, info fs.FileInfo) {
+	it.mode, it.size = disk.ModeFromFileMode(info.Mode()), info.Size()
+	it.mtime, it.atime = info.ModTime(), info.ModTime()
 	v.system(it, info)
 	if info.Mode().IsRegular() && v.leaves(info) {
 		it.err = ErrSelf
-		return it
 	}
-	it.load = func(it *item) { it.err = v.load(it, info) }
-	return it
 }
 
 // load reads what is small.
@@ -125,7 +139,7 @@ func (v *hostWalk) load(it *item, info fs.FileInfo) (err error) {
 		it.target, err = os.Readlink(it.path)
 		return bare(err)
 	case disk.ModeRegular:
-		b := &hostBody{path: it.path, info: info}
+		b := &hostBody{path: it.path, same: func(now fs.FileInfo) bool { return os.SameFile(now, info) }}
 		it.body = b
 		if it.size <= smallFile && (v.o.Sparse != SparseKeep || !host.MayHaveHoles(info)) && v.o.Sparse != SparseAlways {
 			it.data, _, err = b.bytes(smallFile)
@@ -138,10 +152,12 @@ func (v *hostWalk) load(it *item, info fs.FileInfo) (err error) {
 	return nil
 }
 
+var errReplaced = errors.New("was replaced while it was copied")
+
 // hostBody is the content of a host file.
 type hostBody struct {
 	path string
-	info fs.FileInfo
+	same func(fs.FileInfo) bool // is it what was seen
 }
 
 // open opens the file that was seen.
@@ -151,8 +167,8 @@ func (b *hostBody) open() (*os.File, int64, error) {
 		return nil, 0, bare(err)
 	}
 	now, err := f.Stat()
-	if err == nil && !os.SameFile(now, b.info) {
-		err = errors.New("was replaced while it was copied")
+	if err == nil && !b.same(now) {
+		err = errReplaced
 	}
 	if err != nil {
 		f.Close()
@@ -209,26 +225,33 @@ func hostSpans(f *os.File, size int64) iter.Seq2[ext4fs.Span, error] {
 
 // hostXattrs reads the attributes that are wanted.
 func hostXattrs(path string, o *Options) ([]ext4fs.Xattr, error) {
-	list, err := host.Xattrs(path, o.Follow, func(name string) bool {
-		return isACL(name) && o.ACLs || !isACL(name) && o.Xattrs
-	})
-	var found []ext4fs.Xattr
+	list, err := host.Xattrs(path, o.Follow, o.wantsXattr)
+	return ownXattrs(list), err
+}
+
+func (o *Options) wantsXattr(name string) bool {
+	return isACL(name) && o.ACLs || !isACL(name) && o.Xattrs
+}
+
+func ownXattrs(list []host.Xattr) (own []ext4fs.Xattr) {
 	for _, x := range list {
-		found = append(found, ext4fs.Xattr(x))
+		own = append(own, ext4fs.Xattr(x))
 	}
-	return found, err
+	return own
 }
 
 // system fills in what only the system knows of a file.
 func (v *hostWalk) system(it *item, info fs.FileInfo) {
-	st, ok := host.StatOf(info)
-	if !ok {
-		return
+	if st, ok := host.StatOf(info); ok {
+		v.fromStat(it, &st)
 	}
+}
+
+func (v *hostWalk) fromStat(it *item, st *host.Stat) {
 	it.uid, it.gid = st.UID, st.GID
 	it.major, it.minor = st.Major, st.Minor
 	it.atime = st.Atime
-	if v.o.Links && st.Links > 1 && !info.IsDir() {
+	if v.o.Links && st.Links > 1 && !it.isDir() {
 		it.link, it.names = host.ID{Dev: st.Dev, Ino: st.Ino}, int(st.Links)
 	}
 }

@@ -140,7 +140,7 @@ func (v *imageWalk) item(src *ext4fs.Inode, path string) *item {
 	if v.o.Links && st.Links > 1 && !src.IsDir() {
 		it.link, it.names = imageLink{src.FS(), src.Number()}, int(st.Links)
 	}
-	it.load = func(it *item) { it.err = v.load(it, src) }
+	it.load = func(it *item, _ *memory) { it.err = v.load(it, src) }
 	return it
 }
 

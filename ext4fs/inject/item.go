@@ -32,8 +32,7 @@ type item struct {
 	warned []error // what could not be read and does not matter much
 	err    error   // why the source could not be read
 	ends   bool    // all that is in the directory up came before
-	load   func(*item)
-	ready  chan struct{} // closed when load has returned; nil without one
+	load   func(*item, *memory)
 
 	// What the writer made of it.
 	inode *ext4fs.Inode

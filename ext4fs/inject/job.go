@@ -12,6 +12,7 @@ import (
 
 	"github.com/e4kit/e4kit/ext4fs"
 	"github.com/e4kit/e4kit/ext4fs/disk"
+	"github.com/e4kit/e4kit/ext4fs/host"
 )
 
 // Job copies files and trees into one file system. It is used once, by one
@@ -58,6 +59,8 @@ const (
 	// inFlight bounds the items between the walk and the writer; small files
 	// are in memory there.
 	inFlight = 192
+	// batchItems is how many of them go from hand to hand at once.
+	batchItems = 16
 	// maxReaders bounds the goroutines that read ahead.
 	maxReaders = 8
 )
@@ -67,30 +70,58 @@ var errStopped = errors.New("stopped")
 
 // walker produces items in the order in which they are written.
 type walker struct {
-	ctx   context.Context
-	o     *Options
-	fs    *ext4fs.FS
-	items chan *item // to the writer, in order
-	work  chan *item // to the readers
+	ctx     context.Context
+	o       *Options
+	fs      *ext4fs.FS
+	next    *batch      // what was emitted and not handed on
+	batches chan *batch // to the writer, in order
+	work    chan *batch // to the readers
 }
 
-// emit hands an item to the writer, and to a reader first if it is to be
-// loaded.
+// batch is a row of items, which one reader loads.
+type batch struct {
+	items []*item
+	ready chan struct{} // closed when all are loaded
+	mem   memory        // what they have as data
+}
+
+// load loads the items.
+func (b *batch) load() {
+	for _, it := range b.items {
+		if it.load != nil {
+			it.load(it, &b.mem)
+			it.load = nil
+		}
+	}
+}
+
+// emit hands an item to a reader, if it is to be loaded, and to the writer.
 func (w *walker) emit(it *item) error {
-	if it.load != nil {
-		it.ready = make(chan struct{})
+	if w.next == nil {
+		w.next = &batch{items: make([]*item, 0, batchItems), ready: make(chan struct{})}
+	}
+	w.next.items = append(w.next.items, it)
+	if len(w.next.items) == batchItems {
+		return w.flush()
+	}
+	return nil
+}
+
+// flush hands on what was emitted.
+func (w *walker) flush() error {
+	b := w.next
+	if b == nil {
+		return nil
+	}
+	w.next = nil
+	for _, to := range []chan *batch{w.work, w.batches} {
 		select {
-		case w.work <- it:
+		case to <- b:
 		case <-w.ctx.Done():
 			return errStopped
 		}
 	}
-	select {
-	case w.items <- it:
-		return nil
-	case <-w.ctx.Done():
-		return errStopped
-	}
+	return nil
 }
 
 // end marks that all that is in a directory was emitted.
@@ -105,30 +136,31 @@ func (j *Job) Run(ctx context.Context) (Result, error) {
 	work, stop := context.WithCancel(ctx)
 	w := &walker{
 		ctx: work, o: j.w.o, fs: j.w.fs,
-		items: make(chan *item, inFlight), work: make(chan *item, inFlight),
+		batches: make(chan *batch, inFlight/batchItems), work: make(chan *batch, inFlight/batchItems),
 	}
 	var group sync.WaitGroup
 	var walkErr error
 	group.Go(func() {
-		defer close(w.items)
+		defer close(w.batches)
 		defer close(w.work)
 		for _, task := range j.tasks {
 			if walkErr = task(w); walkErr != nil {
 				return
 			}
 		}
+		walkErr = w.flush()
 	})
 	for range min(runtime.GOMAXPROCS(0), maxReaders) {
 		group.Go(func() {
-			for it := range w.work {
+			for b := range w.work {
 				if work.Err() == nil {
-					it.load(it)
+					b.load()
 				}
-				close(it.ready)
+				close(b.ready)
 			}
 		})
 	}
-	err := j.write(ctx, w.items)
+	err := j.write(ctx, w.batches)
 	stop()
 	group.Wait()
 	if err == nil && !errors.Is(walkErr, errStopped) {
@@ -141,17 +173,18 @@ func (j *Job) Run(ctx context.Context) (Result, error) {
 }
 
 // write writes items until there are none, or something ends the job.
-func (j *Job) write(ctx context.Context, items <-chan *item) error {
-	for it := range items {
-		if it.ready != nil {
-			<-it.ready
+func (j *Job) write(ctx context.Context, batches <-chan *batch) error {
+	for b := range batches {
+		<-b.ready
+		for _, it := range b.items {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := j.w.write(ctx, it); err != nil {
+				return err
+			}
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := j.w.write(ctx, it); err != nil {
-			return err
-		}
+		b.mem.free()
 	}
 	return nil
 }
@@ -181,6 +214,16 @@ func below(dir, top *ext4fs.Inode) (bool, error) {
 func (w *walker) leaves(info fs.FileInfo) bool {
 	for _, l := range w.o.Leave {
 		if os.SameFile(l, info) {
+			return true
+		}
+	}
+	return false
+}
+
+// leavesID is leaves of a file of which only that is known.
+func (w *walker) leavesID(id host.ID) bool {
+	for _, l := range w.o.Leave {
+		if is, ok := host.IDOf(l); ok && is == id {
 			return true
 		}
 	}

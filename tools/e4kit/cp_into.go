@@ -51,7 +51,7 @@ func (e *env) override(in *inject.Options, img *image, owner, chmod string) erro
 
 // cpInto copies files of the host, of images or standard input into an image.
 func (e *env) cpInto(args []string, dest string, o cpOptions) error {
-	e.writes = true
+	e.writes, e.bulk = true, true
 	if err := e.mayWrite(); err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ type env struct {
 
 	// Set by the verbs that change images, before they open any.
 	writes  bool // open images for writing
+	bulk    bool // to write much
 	dry     bool // change nothing, and say what would be changed
 	yes     bool // block devices may be written to
 	tells   bool // say what is changed

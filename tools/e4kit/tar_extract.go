@@ -51,6 +51,7 @@ func (e *env) runExtract(c *cli.Context) error {
 	if c.Int("strip-components") < 0 {
 		return e.usagef("--strip-components: want a number from 0 on")
 	}
+	e.bulk = true
 	top, err := e.resolveOne(c.Args().First(), followLast)
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ func (e *env) openWritable(name string, o *ext4fs.Options) (*ext4fs.FS, error) {
 	stop := context.AfterFunc(e.ctx, cancel)
 	o.Write, o.Context, o.Discard = true, ctx, e.discard
 	o.Clock = e.now
-	o.Device.Write = true
+	o.Device.Write, o.Device.WriteBehind = true, e.bulk
 	boundWriting()
 	fsys, err := ext4fs.OpenFile(name, o)
 	if err != nil {
