@@ -3,6 +3,7 @@ package mount_test
 import (
 	"crypto/sha256"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -17,6 +18,8 @@ import (
 	"github.com/e4kit/e4kit/testimages"
 )
 
+var sameSeeds = flag.Int("same-seeds", 1, "sequences of TestSameAsKernel for every kind of image")
+
 // The same random operations on the kernel's mount of an image and on ours of
 // a copy give the same results and errors, and the same tree.
 func TestSameAsKernel(t *testing.T) {
@@ -26,7 +29,9 @@ func TestSameAsKernel(t *testing.T) {
 	if testing.Short() {
 		steps = 1500
 	}
-	for seed, mkfs := range [][]string{nil, {"-O", "inline_data"}, {"-t", "ext3", "-b", "1024"}} {
+	kinds := [][]string{nil, {"-O", "inline_data"}, {"-t", "ext3", "-b", "1024"}}
+	for seed := range len(kinds) * *sameSeeds {
+		mkfs := kinds[seed%len(kinds)]
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			img := fresh(t, 64<<20, mkfs...)
 			s := start(t, testimages.Copy(t, img), "allow_other,default_permissions")

@@ -40,8 +40,9 @@ OPTIONS are those of ext4 and of fuse2fs: ro, rw, noload, data=ordered|writeback
 journal, commit=SECONDS, errors=continue|remount-ro|panic, sync, dirsync, noatime,
 relatime, strictatime, lazytime, acl, noacl, user_xattr, minixdf, discard, offset=,
 partition=, cache_size=, lockfile=, overlay=, log_file=, fakeroot, uid=, gid=,
-resuid=, resgid=, allow_other, default_permissions, suid, dev, exec and their
-opposites, fsname=, subtype=, max_read=. Words of fstab that are not about the file system are ignored.
+resuid=, resgid=, idmap (the mount may be mounted again with other ids),
+allow_other, default_permissions, suid, dev, exec and their opposites, fsname=,
+subtype=, max_read=. Words of fstab that are not about the file system are ignored.
 
 As mount.e4kit, mount.fuse.e4kit or from mount.fuse(8) it takes their arguments,
 so that 'mount -t fuse.e4kit' and a line in fstab work:
