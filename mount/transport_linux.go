@@ -46,12 +46,11 @@ const (
 // answers back. The kernel may be behind the device, or in tests a socket.
 //
 // Readers take requests and answer them themselves: no hand-over between
-// goroutines is in the way of a request. There are as many as processors; more
-// would only wake each other. While all are busy more are started, up to
-// maxReaders, so that requests which wait for the image leave nobody to starve:
-// at once for a READ, which may well wait, else by the watch for those that do.
-// Requests that may wait for long (locks, fsync) are answered by goroutines of
-// their own.
+// goroutines is in the way of a request. One is enough for one client. When
+// requests queue up there come to be as many as processors, and up to maxReaders
+// in place of those whose requests wait for the image: at once for a READ, which
+// may well wait, else by the watch. Requests that may wait for long (locks,
+// fsync) are answered by goroutines of their own.
 type transport struct {
 	raw   fuse.RawFileSystem
 	fast  fastPath
@@ -62,16 +61,17 @@ type transport struct {
 	init  initReply
 	probe pollProbe
 
+	clients  atomic.Int32  // requests at work that somebody waits for
+	queued   atomic.Int32  // how often in a row requests were found to queue up
+	crowd    atomic.Int32  // how many requests ago that several worked at once, counted down
 	watching atomic.Bool   // the watch is at work
 	watch    chan struct{} // wakes the watch
 	ended    chan struct{} // closed when the first reader has ended
 	endOnce  sync.Once
 
-	life  sync.RWMutex // held while a notice is written; close takes it alone
-	began time.Time    // of the transport's clock
-	// maxIdle is how many readers may wait for requests. The kernel wakes them
-	// in turn, so that more than processors only cool their caches.
-	maxIdle int32
+	life    sync.RWMutex // held while a notice is written; close takes it alone
+	began   time.Time    // of the transport's clock
+	running int32        // how many readers may be at work, beside those that wait for the image
 
 	fd    int // the device; it belongs to the transport; -1 once closed
 	clone bool
@@ -109,7 +109,7 @@ func newTransport(fd int, raw fuse.RawFileSystem, o *transportOptions, st *opSta
 	t := &transport{
 		raw: raw, stats: st, log: o.Logger, trace: o.Trace, fd: fd, clone: true,
 		watch: make(chan struct{}, 1), ended: make(chan struct{}), began: time.Now(),
-		waiting: map[uint64]struct{}{}, detached: make(chan struct{}, maxDetached), maxIdle: int32(min(max(runtime.GOMAXPROCS(0), 2), maxReaders)),
+		waiting: map[uint64]struct{}{}, detached: make(chan struct{}, maxDetached), running: int32(min(max(runtime.GOMAXPROCS(0), 2), maxReaders)),
 	}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
@@ -195,11 +195,9 @@ func (t *transport) close() {
 	}
 }
 
-// begin starts the first readers.
+// begin starts the first reader.
 func (t *transport) begin() {
-	for range t.maxIdle {
-		t.spawn()
-	}
+	t.spawn()
 	t.wg.Add(1)
 	go t.watchReaders()
 }
@@ -282,12 +280,15 @@ func (t *transport) loop(ch *channel) {
 			t.endOnce.Do(func() { close(t.ended) })
 			return
 		}
+		if t.crowd.Load() > 0 {
+			t.crowd.Add(-1)
+		}
 		if t.idle.Add(-1) == 0 {
-			t.saturated(ch.in[:n])
+			t.saturated(ch.fd, ch.in[:n])
 		}
 		t.handle(ch, ch.in[:n])
 		ch.since.Store(0)
-		if t.idle.Add(1) > t.maxIdle {
+		if t.idle.Add(1) > t.maxIdle() {
 			t.idle.Add(-1)
 			t.park(ch)
 			return

@@ -2,7 +2,11 @@
 
 package mount
 
-import "time"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 const (
 	// watchEvery is how long a request may take before its reader counts as
@@ -11,12 +15,36 @@ const (
 	// watchCalm is how many times in a row nothing is to be done before the
 	// watch sleeps.
 	watchCalm = 20
+	// queuedOften is how many requests in a row have to find another one behind
+	// them to get another reader: a client that goes on while the close of its
+	// last file is still under way makes pairs.
+	queuedOften = 4
+	// crowdLasts is for how many requests there count as being several clients
+	// after requests have queued up.
+	crowdLasts = 256
 )
+
+// maxIdle is how many readers may wait for requests. The kernel wakes them in
+// turn: with one client a second one, on another processor, makes everything half
+// as fast again.
+func (t *transport) maxIdle() int32 {
+	if t.crowd.Load() > 0 {
+		return t.running
+	}
+	return 1
+}
 
 // saturated sees to it that somebody takes the next request: the last reader
 // has just got one.
-func (t *transport) saturated(req []byte) {
+func (t *transport) saturated(fd int, req []byte) {
 	if h, ok := header(req); ok && h.Opcode == opRead {
+		if t.readers.Load() > 1 {
+			t.crowd.Store(crowdLasts)
+		}
+		t.spawn()
+		return
+	}
+	if t.queue(fd) && t.readers.Load()-t.waitingReaders() < t.running {
 		t.spawn()
 		return
 	}
@@ -26,6 +54,21 @@ func (t *transport) saturated(req []byte) {
 	default:
 		t.wakeWatch()
 	}
+}
+
+// queue reports whether requests queue up.
+func (t *transport) queue(fd int) bool {
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	if n, err := unix.Poll(p[:], 0); n == 0 || err != nil {
+		t.queued.Store(0)
+		return false
+	}
+	if t.queued.Add(1) < queuedOften {
+		return false
+	}
+	t.queued.Store(0)
+	t.crowd.Store(crowdLasts)
+	return true
 }
 
 func (t *transport) wakeWatch() {
@@ -58,7 +101,7 @@ func (t *transport) watchReaders() {
 				continue
 			}
 			calm = 0
-			if t.readers.Load()-t.waitingReaders() < t.maxIdle {
+			if t.readers.Load()-t.waitingReaders() < 1 {
 				t.spawn()
 			}
 		}

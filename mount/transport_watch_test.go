@@ -34,8 +34,8 @@ func (g *gatedFS) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, 
 func TestWatch_waitingRequestsStarveNobody(t *testing.T) {
 	raw := &gatedFS{nullFS: newNullFS(), gate: make(chan struct{})}
 	w := newWire(t, raw)
-	w.tr.maxIdle = min(w.tr.maxIdle, maxReaders/2)
-	waiting := int(w.tr.maxIdle) + 10
+	w.tr.running = min(w.tr.running, maxReaders/2)
+	waiting := int(w.tr.running) + 10
 	raw.waits = make(chan struct{}, waiting)
 	w.begin()
 	for round := range uint64(3) {
