@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/ext4fs/disk"
 )
 
@@ -52,7 +53,7 @@ func (im *Image) Backup(g disk.GroupNum) (*Backup, error) {
 	v := &Backup{Type: "backup_superblock", Group: uint32(g), Block: uint64(s.GroupFirstBlock(g)), Differences: []Difference{}}
 	raw := make([]byte, disk.SuperblockSize)
 	at := int64(v.Block) * int64(im.blockSize())
-	if err := readFull(im.dev, raw, at); err != nil {
+	if err := device.ReadFull(im.dev, raw, at); err != nil {
 		return nil, fmt.Errorf("read backup superblock in block %d: %w", v.Block, err)
 	}
 	v.Super = newSuper(raw, at, im.dev.Size())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/ext4fs/disk"
 	"github.com/e4kit/e4kit/ext4fs/extent"
 )
@@ -58,7 +59,7 @@ func (im *Image) RawBlock(n disk.BlockNum) ([]byte, error) {
 		return nil, fmt.Errorf("there is no block %d, the image has %d", n, uint64(im.dev.Size())/bs)
 	}
 	b := make([]byte, bs)
-	if err := readFull(im.dev, b, int64(uint64(n)*bs)); err != nil {
+	if err := device.ReadFull(im.dev, b, int64(uint64(n)*bs)); err != nil {
 		return nil, fmt.Errorf("read block %d: %w", n, err)
 	}
 	return b, nil

@@ -3,7 +3,6 @@ package dump
 import (
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	"github.com/e4kit/e4kit/ext4fs"
@@ -114,7 +113,7 @@ func openBackup(dev device.Device, opts ext4fs.Options) *Image {
 func openSuper(dev device.Device, opts *ext4fs.Options, why error) (*Image, error) {
 	im := &Image{dev: dev, base: dev, why: why, at: superOffset(opts), notes: []string{why.Error()}}
 	im.raw = make([]byte, disk.SuperblockSize)
-	if err := readFull(dev, im.raw, im.at); err != nil {
+	if err := device.ReadFull(dev, im.raw, im.at); err != nil {
 		return nil, why
 	}
 	if err := im.super.Decode(im.raw); err != nil {
@@ -203,16 +202,4 @@ func (im *Image) inode(n disk.InodeNum) (*ext4fs.Inode, error) {
 // inodeSeed is the checksum seed of what an inode owns.
 func (im *Image) inodeSeed(i *ext4fs.Inode) uint32 {
 	return disk.InodeSeed(im.seed, i.Number(), i.Raw().Generation())
-}
-
-// readFull fills p from off on; an end before that is io.ErrUnexpectedEOF.
-func readFull(r io.ReaderAt, p []byte, off int64) error {
-	n, err := r.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
 }

@@ -110,7 +110,7 @@ func (l *deviceLog) Blocks() uint32 { return l.blocks }
 func (l *deviceLog) Super() uint32 { return uint32(disk.SuperblockOffset/l.blockSize) + 1 }
 
 func (l *deviceLog) ReadBlocks(n uint32, p []byte) error {
-	return readFull(l.dev, p, int64(n)*int64(l.blockSize))
+	return device.ReadFull(l.dev, p, int64(n)*int64(l.blockSize))
 }
 
 // Journal yields the superblock of the journal, then every record of its ring,

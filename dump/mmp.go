@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/ext4fs/disk"
 )
 
@@ -39,7 +40,7 @@ func (im *Image) MMP() (*MMP, error) {
 		return nil, &disk.CorruptError{What: "MMP block", Block: block, Detail: "outside the file system"}
 	}
 	b := make([]byte, disk.MMPSize)
-	if err := readFull(im.base, b, int64(block)*int64(im.blockSize())); err != nil {
+	if err := device.ReadFull(im.base, b, int64(block)*int64(im.blockSize())); err != nil {
 		return nil, fmt.Errorf("read MMP block %d: %w", block, err)
 	}
 	return im.newMMP(b, block), nil

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"sync"
 
+	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/ext4fs/disk"
 	"github.com/e4kit/e4kit/ext4fs/extent"
 )
@@ -171,7 +172,7 @@ func (s *groupScan) chunk(first disk.InodeNum, from, to int, off int64, used fun
 		s.buf = make([]byte, need)
 	}
 	b := s.buf[:(to-from)*size]
-	if err := readFull(s.im.dev, b, off); err != nil {
+	if err := device.ReadFull(s.im.dev, b, off); err != nil {
 		s.fail(fmt.Errorf("inodes %d to %d: %w", first+disk.InodeNum(from), first+disk.InodeNum(to)-1, err))
 		return
 	}

@@ -130,7 +130,7 @@ func (f *FS) blockShift() uint { return uint(f.super.LogBlockSize) + 10 }
 
 // readDevice fills p; an end before that is an error that names the place.
 func (f *FS) readDevice(p []byte, off int64, ino disk.InodeNum) error {
-	if err := readFull(f.dev, p, off); err != nil {
+	if err := device.ReadFull(f.dev, p, off); err != nil {
 		return fmt.Errorf("data of inode %d, block %d: %w", ino, off>>f.blockShift(), err)
 	}
 	return nil

@@ -177,15 +177,3 @@ func (f *FS) Block(n disk.BlockNum) ([]byte, error) {
 
 // verify reports whether metadata checksums are to be verified.
 func (f *FS) verify() bool { return f.super.HasMetadataCsum() && !f.opts.IgnoreChecksums }
-
-// readFull fills p from off on; an end before that is io.ErrUnexpectedEOF.
-func readFull(r io.ReaderAt, p []byte, off int64) error {
-	n, err := r.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
-}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/ext4fs/disk"
 )
 
@@ -67,7 +68,7 @@ func (f *FS) MMP() (MMPStatus, error) {
 		return MMPStatus{State: MMPUnknown}, &CorruptError{What: "MMP block", Block: block, Detail: "outside the file system"}
 	}
 	b := make([]byte, disk.MMPSize)
-	if err := readFull(f.base, b, int64(block)*int64(f.BlockSize())); err != nil {
+	if err := device.ReadFull(f.base, b, int64(block)*int64(f.BlockSize())); err != nil {
 		return MMPStatus{State: MMPUnknown}, fmt.Errorf("read MMP block %d: %w", block, err)
 	}
 	var m disk.MMP

@@ -172,7 +172,7 @@ func (w *twin) attributes(p string) {
 		uid := w.rng.IntN(100_000)
 		w.both(os.Lchown(w.at(p), uid, -1), w.f.Lchown(p, uid, -1), "lchown %s %d", p, uid)
 	case 3:
-		at := time.Unix(int64(w.rng.IntN(1<<32)), int64(w.rng.IntN(1e9)))
+		at := time.Unix(w.rng.Int64N(1<<32), int64(w.rng.IntN(1e9)))
 		w.both(os.Chtimes(w.at(p), at, at), w.f.Chtimes(p, at, at), "chtimes %s", p)
 	case 4:
 		value := []byte(strings.Repeat("v", w.rng.IntN(200)))

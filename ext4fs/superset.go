@@ -31,8 +31,8 @@ func (f *FS) superNow() disk.Superblock {
 }
 
 // SetLabel gives the file system a name of at most 16 bytes, in the superblock
-// and in its copies. It is durable when SetLabel returns. A longer name, or one
-// with a NUL, gives ErrInvalid.
+// and in its copies. It is durable when SetLabel returns, and who looks at the
+// device sees it. A longer name, or one with a NUL, gives ErrInvalid.
 func (f *FS) SetLabel(label string) error {
 	if len(label) > maxLabel || bytes.IndexByte([]byte(label), 0) >= 0 {
 		return fmt.Errorf("label %q: at most %d bytes, none of them NUL: %w", label, maxLabel, ErrInvalid)
@@ -44,7 +44,7 @@ func (f *FS) SetLabel(label string) error {
 }
 
 // SetUUID changes the identity of the file system, in the superblock and in its
-// copies. It is durable when SetUUID returns.
+// copies. It is durable when SetUUID returns, and who looks at the device sees it.
 //
 // Metadata checksums begin with the UUID, unless the feature metadata_csum_seed
 // keeps their beginning: it is switched on then, as Linux does it (which it
@@ -93,7 +93,8 @@ func (f *FS) setSuper(change func(sb *disk.Superblock)) error {
 		}
 		primary, groups = false, groups[n:]
 	}
-	return f.Sync(f.opts.Context)
+	// Home as well: blkid and udev look at the device, not into the journal.
+	return f.liveError(f.live.journal.Checkpoint(f.context()))
 }
 
 // setSupers is one transaction of setSuper.

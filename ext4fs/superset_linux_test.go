@@ -3,6 +3,7 @@ package ext4fs_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,25 @@ import (
 	"github.com/e4kit/e4kit/ext4fs/disk"
 	"github.com/e4kit/e4kit/testimages"
 )
+
+// onDevice reads label and UUID as blkid does, who knows of no journal.
+func onDevice(t *testing.T, img string) (label, uuid string) {
+	t.Helper()
+	file, err := os.Open(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	b := make([]byte, disk.SuperblockSize)
+	if _, err := file.ReadAt(b, disk.SuperblockOffset); err != nil {
+		t.Fatal(err)
+	}
+	var sb disk.Superblock
+	if err := sb.Decode(b); err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimRight(string(sb.VolumeName[:]), "\x00"), disk.UUIDString(sb.UUID)
+}
 
 // TestSetSuper_copies changes label and UUID of images of several kinds: the
 // superblock and all its copies say so, and checksums stay good.
@@ -53,6 +73,9 @@ func TestSetSuper_copies(t *testing.T) {
 			want := disk.UUIDString(uuid)
 			if tt.refused {
 				want = before
+			}
+			if label, id := onDevice(t, img); label != "a new name" || id != want {
+				t.Errorf("before the end the device has %q and %s, not %s", label, id, want)
 			}
 			if err := fsys.WriteFile("later", []byte("x"), 0o644); err != nil {
 				t.Error(err)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -140,7 +141,7 @@ func (f *filler) demoTimes() {
 	}))
 	slices.Reverse(paths)
 	for i, p := range paths {
-		t := unix.Timespec{Sec: 1_767_225_600 + int64(i)*3701, Nsec: int64(i) * 1_234_567 % 1e9} // from 2026-01-01
-		f.fail(p, unix.UtimesNanoAt(unix.AT_FDCWD, p, []unix.Timespec{t, t}, unix.AT_SYMLINK_NOFOLLOW))
+		t := time.Unix(1_767_225_600+int64(i)*3701, int64(i)*1_234_567%1e9) // from 2026-01-01
+		f.fail(p, setTimes(p, t, t))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -346,7 +347,7 @@ func (f *filler) flags() {
 func (f *filler) owners() {
 	f.mkdir("owners")
 	for i, c := range []struct {
-		uid, gid int
+		uid, gid uint32
 		mode     uint32
 	}{
 		{0, 0, 0o4755}, {1000, 100, 0o2755}, {65535, 65536, 0o1777}, {70000, 4_000_000_000, 0}, {4_294_967_294, 1, 0o7777}, {65534, 65534, 0o600},
@@ -354,7 +355,7 @@ func (f *filler) owners() {
 		name := fmt.Sprintf("owners/%d", i)
 		f.file(name, 10)
 		if f.err == nil {
-			f.fail(name, os.Lchown(f.path(name), c.uid, c.gid))
+			f.fail(name, os.Lchown(f.path(name), int(c.uid), int(c.gid)))
 			f.fail(name, unix.Chmod(f.path(name), c.mode))
 		}
 	}
@@ -373,14 +374,14 @@ func (f *filler) owners() {
 // folder and one symlink.
 func (f *filler) times() {
 	f.mkdir("times")
-	odd := []unix.Timespec{
-		{Sec: 0, Nsec: 0}, {Sec: 1, Nsec: 1}, {Sec: 1_000_000_000, Nsec: 999_999_999},
-		{Sec: 1<<31 - 1, Nsec: 123_456_789}, {Sec: 946_684_800},
+	odd := []time.Time{
+		time.Unix(0, 0), time.Unix(1, 1), time.Unix(1_000_000_000, 999_999_999),
+		time.Unix(1<<31-1, 123_456_789), time.Unix(946_684_800, 0),
 	}
 	if !f.o.Portable {
-		odd = append(odd, unix.Timespec{Sec: -1, Nsec: 999_999_999}, unix.Timespec{Sec: -1 << 31}, unix.Timespec{Sec: 1 << 31},
-			unix.Timespec{Sec: 1<<32 - 1, Nsec: 5}, unix.Timespec{Sec: 1 << 32}, unix.Timespec{Sec: 1<<33 + 77, Nsec: 77},
-			unix.Timespec{Sec: 15_032_385_535, Nsec: 999_999_999}) // the last second of 2446-05-10
+		odd = append(odd, time.Unix(-1, 999_999_999), time.Unix(-1<<31, 0), time.Unix(1<<31, 0),
+			time.Unix(1<<32-1, 5), time.Unix(1<<32, 0), time.Unix(1<<33+77, 77),
+			time.Unix(15_032_385_535, 999_999_999)) // the last second of 2446-05-10
 	}
 	for i := range odd {
 		name := fmt.Sprintf("times/%02d", i)
@@ -393,11 +394,24 @@ func (f *filler) times() {
 	f.setTimes("times/symlink", odd[4], odd[2])
 }
 
-func (f *filler) setTimes(name string, atime, mtime unix.Timespec) {
+func (f *filler) setTimes(name string, atime, mtime time.Time) {
 	if f.err == nil {
 		if f.o.Portable {
-			atime.Nsec, mtime.Nsec = 0, 0
+			atime, mtime = time.Unix(atime.Unix(), 0), time.Unix(mtime.Unix(), 0)
 		}
-		f.fail(name, unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Clean(f.path(name)), []unix.Timespec{atime, mtime}, unix.AT_SYMLINK_NOFOLLOW))
+		f.fail(name, setTimes(filepath.Clean(f.path(name)), atime, mtime))
 	}
+}
+
+// setTimes sets the times of a file or link. Where a long has 32 bits those
+// beyond 2038 are an error.
+func setTimes(path string, atime, mtime time.Time) error {
+	var ts [2]unix.Timespec
+	for i, t := range [2]time.Time{atime, mtime} {
+		var err error
+		if ts[i], err = unix.TimeToTimespec(t); err != nil {
+			return err
+		}
+	}
+	return unix.UtimesNanoAt(unix.AT_FDCWD, path, ts[:], unix.AT_SYMLINK_NOFOLLOW)
 }

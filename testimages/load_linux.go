@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -297,6 +298,6 @@ func (l *load) attrs() error {
 	if err := os.Lchown(p, l.rng.IntN(100_000), l.rng.IntN(100_000)); err != nil {
 		return err
 	}
-	t := unix.Timespec{Sec: l.rng.Int64N(1 << 33), Nsec: l.rng.Int64N(1e9)}
-	return unix.UtimesNanoAt(unix.AT_FDCWD, p, []unix.Timespec{t, t}, unix.AT_SYMLINK_NOFOLLOW)
+	t := time.Unix(l.rng.Int64N(1<<33), l.rng.Int64N(1e9))
+	return setTimes(p, t, t)
 }

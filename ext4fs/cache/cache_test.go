@@ -539,8 +539,8 @@ func TestGetRun_bringsNeighbours(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	// A run that does not hold the block, is empty or fails does no harm.
-	for bn, run := range map[disk.BlockNum][2]int{100: {200, 5}, 101: {101, 0}, 102: {1 << 40, 9}} {
-		b, err := c.GetRun(bn, disk.BlockNum(run[0]), run[1])
+	for bn, run := range map[disk.BlockNum][2]int64{100: {200, 5}, 101: {101, 0}, 102: {1 << 40, 9}} {
+		b, err := c.GetRun(bn, disk.BlockNum(run[0]), int(run[1]))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,7 +12,7 @@ import (
 func benchChanger(b *testing.B) (Changer, *fakeTx) {
 	v := newVolume(b, 4096, 3000)
 	tx := newFakeTx(b, v)
-	tx.credits, tx.room = 1<<60, 1<<60
+	tx.credits, tx.room = 1<<30, 1<<30
 	m, err := Open(tx.c, v.owner(), EmptyRoot(), tx.space)
 	if err != nil {
 		b.Fatal(err)

@@ -669,7 +669,7 @@ func TestInsert_appendFillsNodes(t *testing.T) {
 
 func TestChanger_doesNotAllocate(t *testing.T) {
 	b := newBench(t, 84, 3000, 10)
-	b.tx.credits, b.tx.room = 1<<60, 1<<60
+	b.tx.credits, b.tx.room = 1<<30, 1<<30
 	for i := range uint32(2000) {
 		if err := b.m.Insert(b.tx, Extent{Logical: disk.LogicalNum(i * 4), Physical: disk.BlockNum(5000 + i*8), Len: 2}); err != nil {
 			t.Fatal(err)

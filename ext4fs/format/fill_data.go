@@ -302,6 +302,6 @@ func (m *image) readInlineFile(at uint32) error {
 
 // inlineContent is the content of a regular file that lies in its inode.
 func (m *image) inlineContent(at uint32) []byte {
-	off := m.inline[m.aux[at]&^inlineBit].off
+	off := m.inlineOffset(at)
 	return m.inlineBuf[off : off+m.node(at).Size]
 }

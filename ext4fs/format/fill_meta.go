@@ -17,6 +17,9 @@ import (
 // metaBytes is how much metadata is gathered for one write.
 const metaBytes = 1 << 20
 
+// firstGather is how long its buffer is at first.
+const firstGather = 32 << 10
+
 // gather joins blocks that are made one after the other, and lie so, into few
 // writes.
 type gather struct {
@@ -27,15 +30,14 @@ type gather struct {
 	n     int // bytes in buf
 }
 
-func (m *image) newGather(ctx context.Context) *gather {
-	return &gather{m: m, ctx: ctx, buf: make([]byte, max(metaBytes, m.p.sb.BlockSize()))}
-}
+func (m *image) newGather(ctx context.Context) *gather { return &gather{m: m, ctx: ctx} }
 
 // blocks gives room for up to n blocks from bn on, at least one: whole blocks
 // of any content, to be filled before the next call.
 func (g *gather) blocks(bn disk.BlockNum, n uint32) ([]byte, error) {
 	bs := g.m.p.sb.BlockSize()
-	if g.n == len(g.buf) || g.n > 0 && bn != g.start+disk.BlockNum(g.n/bs) {
+	most := max(metaBytes, bs)
+	if g.n == most || g.n > 0 && bn != g.start+disk.BlockNum(g.n/bs) {
 		if err := g.flush(); err != nil {
 			return nil, err
 		}
@@ -43,10 +45,21 @@ func (g *gather) blocks(bn disk.BlockNum, n uint32) ([]byte, error) {
 	if g.n == 0 {
 		g.start = bn
 	}
-	room := (len(g.buf) - g.n) / bs
-	size := int(min(uint64(n), uint64(room))) * bs
+	size := int(min(uint64(n), uint64((most-g.n)/bs))) * bs
+	g.grow(g.n+size, most)
 	g.n += size
 	return g.buf[g.n-size : g.n : g.n], nil
+}
+
+// grow makes the buffer at least n bytes long, and never longer than most: an
+// empty file system has only a few blocks to gather.
+func (g *gather) grow(n, most int) {
+	if n <= len(g.buf) {
+		return
+	}
+	buf := make([]byte, min(most, max(n, 2*len(g.buf), firstGather)))
+	copy(buf, g.buf[:g.n])
+	g.buf = buf
 }
 
 // zeroed gives one block of zeros.
@@ -85,6 +98,9 @@ func (m *image) share(ctx context.Context, n int, task func(g *gather, i int) er
 			}
 		}
 		return nil
+	}
+	if n == 1 {
+		return work()
 	}
 	for range min(runtime.GOMAXPROCS(0), maxReaders, n) {
 		wg.Go(func() {

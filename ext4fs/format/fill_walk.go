@@ -40,6 +40,7 @@ type content struct {
 	// in all.
 	inline      []inlineFile
 	inlineBytes int64
+	inlineStart []int64 // where each inlineChunk of them begins in inlineBuf
 
 	known  knownSpans
 	attrs  *attrs
@@ -68,10 +69,29 @@ type span struct {
 }
 
 // inlineFile is a file that lies in its inode, and where its bytes are in the
-// content of all such files.
+// content of its chunk. There may be very many of them.
 type inlineFile struct {
 	place uint32
-	off   int64
+	off   uint32
+}
+
+// inlineChunk is how many such files have one start: 32 bits hold their content,
+// since each is shorter than an inode, and that at most 64 KiB.
+const inlineChunk = 1 << 16
+
+// addInline adds a file that lies in its inode.
+func (c *content) addInline(at uint32, size int64) {
+	if len(c.inline)%inlineChunk == 0 {
+		c.inlineStart = append(c.inlineStart, c.inlineBytes)
+	}
+	c.inline = append(c.inline, inlineFile{at, uint32(c.inlineBytes - c.inlineStart[len(c.inlineStart)-1])})
+	c.inlineBytes += size
+}
+
+// inlineOffset is where the bytes of such a file are in the content of all.
+func (c *content) inlineOffset(at uint32) int64 {
+	i := c.aux[at] &^ inlineBit
+	return c.inlineStart[i/inlineChunk] + int64(c.inline[i].off)
 }
 
 // dirRec is what a directory comes to.
@@ -329,8 +349,7 @@ func (c *content) measureFile(at uint32, room int) error {
 	c.files++
 	if room >= 0 && c.inlineData() && n.Size <= int64(inlineBlock+room) {
 		c.aux[at] = inlineBit | uint32(len(c.inline))
-		c.inline = append(c.inline, inlineFile{at, c.inlineBytes})
-		c.inlineBytes += n.Size
+		c.addInline(at, n.Size)
 		c.bytes += n.Size
 		return nil
 	}

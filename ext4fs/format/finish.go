@@ -15,7 +15,10 @@ const finishPiece = 4 << 20
 func (m *image) finish(ctx context.Context) error {
 	p := m.p
 	sb := &p.sb
-	descs := make([]byte, int(sb.DescBlocks())*sb.BlockSize())
+	bs := sb.BlockSize()
+	// In the copies a superblock stands in front.
+	backup := make([]byte, bs+int(sb.DescBlocks())*bs)
+	descs := backup[bs:]
 	if err := m.writeBitmaps(ctx, descs); err != nil {
 		return err
 	}
@@ -25,7 +28,7 @@ func (m *image) finish(ctx context.Context) error {
 	if err := m.w.Sync(); err != nil {
 		return fmt.Errorf("flush before the superblocks: %w", err)
 	}
-	if err := m.writeBackups(ctx, descs); err != nil {
+	if err := m.writeBackups(ctx, backup[:bs+int(p.classicDescs())*bs]); err != nil {
 		return err
 	}
 	b := p.encodeSuper(0)
@@ -265,18 +268,13 @@ func (m *image) writeDescs(ctx context.Context, descs []byte) error {
 }
 
 // writeBackups writes the copies of the superblock, each with the descriptors
-// that follow it.
-func (m *image) writeBackups(ctx context.Context, descs []byte) error {
+// that follow it: those stand in buf, behind room for the superblock.
+func (m *image) writeBackups(ctx context.Context, buf []byte) error {
 	p := m.p
 	sb := &p.sb
-	bs := sb.BlockSize()
-	var buf []byte
 	for g := disk.GroupNum(1); g < sb.Groups(); g++ {
 		if !sb.HasSuper(g) {
 			continue
-		}
-		if buf == nil {
-			buf = append(make([]byte, bs), descs[:int(p.classicDescs())*bs]...)
 		}
 		b := p.encodeSuper(g)
 		copy(buf, b[:])

@@ -20,6 +20,7 @@ import (
 	"github.com/e4kit/e4kit/ext4fs/format"
 	"github.com/e4kit/e4kit/ext4fs/tree"
 	"github.com/e4kit/e4kit/testimages"
+	"github.com/e4kit/e4kit/testimages/imagetree"
 )
 
 // source is a tree of the host and what an image made of it must hold.
@@ -147,35 +148,10 @@ func buildAt(ctx context.Context, img string, o format.Options, tr *tree.Tree) e
 	return errors.Join(err, w.Close())
 }
 
-// imageTree is the manifest that e4kit reads from an image.
-func imageTree(img string) (testimages.Manifest, error) {
-	fsys, err := ext4fs.OpenFile(img, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer fsys.Close()
-	root, err := fsys.Root()
-	if err != nil {
-		return nil, err
-	}
-	lines, err := fsys.Manifest(context.Background(), root)
-	if err != nil {
-		return nil, err
-	}
-	var m testimages.Manifest
-	for _, l := range lines {
-		if l.Err() != nil {
-			return nil, fmt.Errorf("%s: %w", l.Path, l.Err())
-		}
-		m = append(m, l.String())
-	}
-	return m.Without("/lost+found"), nil
-}
-
 // sameTree compares an image with its source as e4kit reads it.
 func sameTree(t *testing.T, img string, want testimages.Manifest) {
 	t.Helper()
-	got, err := imageTree(img)
+	got, err := imagetree.Manifest(t.Context(), img)
 	if err != nil {
 		t.Fatal(err)
 	}

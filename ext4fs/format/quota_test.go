@@ -32,7 +32,7 @@ func TestUsage_encode(t *testing.T) {
 		want := map[uint32]tally{}
 		for range n {
 			id := rng.Uint32() >> (8 * rng.IntN(4))
-			space := uint64(rng.IntN(1 << 40))
+			space := uint64(rng.Int64N(1 << 40))
 			u.charge(1, id, 2, space, 1)
 			want[id] = tally{want[id].space + space, want[id].inodes + 1}
 		}

@@ -68,7 +68,7 @@ func (p *plan) backupGroups(limit uint64) []disk.GroupNum {
 }
 
 // reservedPiece is how many bytes of reserved blocks are written at once.
-const reservedPiece = 1 << 20
+const reservedPiece = 256 << 10
 
 // writeReserved writes the reserved blocks of the primary descriptors.
 func (m *image) writeReserved(ctx context.Context, first disk.BlockNum, backups []disk.GroupNum) error {

@@ -2,6 +2,7 @@ package inject_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -212,4 +213,44 @@ func TestParallel_extents(t *testing.T) {
 	if n > k {
 		t.Errorf("%d extents, the kernel has %d", n, k)
 	}
+}
+
+// What is named to be left is no part of a copy, wherever in the tree it lies.
+func TestJob_leaves(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "image", "z"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("content of "+name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave, err := os.Stat(filepath.Join(dir, "image"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	img := filepath.Join(testimages.Scratch(t), "img")
+	testimages.Mkfs(t, img, 16<<20)
+	edit(t, img, func(fsys *ext4fs.FS) {
+		o := everything(t)
+		o.Leave = []os.FileInfo{leave}
+		var failed []string
+		o.Error = func(path string, err error) {
+			if !errors.Is(err, inject.ErrSelf) {
+				t.Errorf("%s: %v", path, err)
+			}
+			failed = append(failed, filepath.Base(path))
+		}
+		job := inject.New(fsys, o)
+		job.AddHost(dir, false, inject.Place{Dir: root(t, fsys), Name: "copy", Path: "copy"})
+		if _, err := job.Run(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if !slices.Equal(failed, []string{"image"}) {
+			t.Errorf("left: %v", failed)
+		}
+		for _, name := range []string{"a", "z"} {
+			if b, err := fsys.ReadFile("copy/" + name); err != nil || string(b) != "content of "+name {
+				t.Errorf("%s: %q, %v", name, b, err)
+			}
+		}
+	})
 }

@@ -8,6 +8,11 @@ import (
 	"github.com/e4kit/e4kit/ext4fs/pax"
 )
 
+// Package extract, for the way out of an image, has types like these. They are
+// not shared: the words are the same, but each package says what they mean for
+// its own direction, what Result counts and what Existing can be differ, and
+// neither needs the other.
+
 // Sparse says what becomes of holes.
 type Sparse uint8
 

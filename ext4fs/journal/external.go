@@ -47,7 +47,7 @@ func externalSuper(blockSize int) uint32 {
 
 func readExternalSuper(dev device.Device, o ExternalOptions) (*disk.Superblock, error) {
 	raw := make([]byte, disk.SuperblockSize)
-	if err := readFull(dev, raw, disk.SuperblockOffset); err != nil {
+	if err := device.ReadFull(dev, raw, disk.SuperblockOffset); err != nil {
 		return nil, fmt.Errorf("read superblock of external journal: %w", err)
 	}
 	sb := new(disk.Superblock)

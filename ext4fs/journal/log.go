@@ -2,7 +2,6 @@ package journal
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"sort"
 
@@ -109,7 +108,7 @@ func (l *mappedLog) ReadBlocks(n uint32, p []byte) error {
 		skip := n - uint32(r.Logical)
 		k := min(len(p)/bs, int(min(r.Len-skip, maxReadBlocks)))
 		off := int64(uint64(r.Physical)+uint64(skip)) * int64(bs)
-		if err := readFull(l.dev, p[:k*bs], off); err != nil {
+		if err := device.ReadFull(l.dev, p[:k*bs], off); err != nil {
 			return &BlockError{n, err}
 		}
 		p, n = p[k*bs:], n+uint32(k)
@@ -124,17 +123,4 @@ const maxReadBlocks = 1 << 14
 func (l *mappedLog) runAt(n uint32) Run {
 	i := sort.Search(len(l.runs), func(i int) bool { return uint32(l.runs[i].Logical) > n })
 	return l.runs[i-1]
-}
-
-// readFull reads all of p; a device that ends inside gives
-// io.ErrUnexpectedEOF.
-func readFull(dev io.ReaderAt, p []byte, off int64) error {
-	n, err := dev.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }

@@ -63,7 +63,8 @@ func fixture(t testing.TB) string {
 		check(unix.Mknod(dir+"/char", unix.S_IFCHR|0o600, int(unix.Mkdev(5, 1))))
 		check(unix.Mknod(dir+"/block", unix.S_IFBLK|0o660, int(unix.Mkdev(259, 70000))))
 		check(os.Lchown(dir+"/usr/link", 12, 13))
-		check(os.Chown(dir+"/usr/hello", 100000, 4294967293))
+		group := uint32(4294967293)
+		check(os.Chown(dir+"/usr/hello", 100000, int(group)))
 		setxattr := func(name, attr string, value []byte) {
 			if err := unix.Lsetxattr(dir+"/"+name, attr, value, 0); err != nil && err != unix.EOPNOTSUPP {
 				t.Fatal(err)
@@ -82,7 +83,11 @@ func fixture(t testing.TB) string {
 	}
 	at := time.Unix(1_600_000_000, 123456789)
 	for _, name := range []string{"usr/hello", "usr/link", "empty", "."} {
-		ts := []unix.Timespec{{Sec: at.Unix() + 7, Nsec: 1}, {Sec: at.Unix(), Nsec: 123456789}}
+		atime, err := unix.TimeToTimespec(time.Unix(at.Unix()+7, 1))
+		check(err)
+		mtime, err := unix.TimeToTimespec(at)
+		check(err)
+		ts := []unix.Timespec{atime, mtime}
 		check(unix.UtimesNanoAt(unix.AT_FDCWD, dir+"/"+name, ts, unix.AT_SYMLINK_NOFOLLOW))
 	}
 	warm(t, dir)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/ext4fs/disk"
 )
 
@@ -90,7 +91,7 @@ func (c *checker) feed(ctx context.Context, free, work, order chan *piece) {
 // its last block counts as zeros, whatever is on disk.
 func (c *checker) hashPiece(h *hasher, zero *zeroHash, p *piece) {
 	p.hashes = p.hashes[:0]
-	if p.err = readFull(c.r, p.buf[:p.length], p.off); p.err != nil {
+	if p.err = device.ReadFull(c.r, p.buf[:p.length], p.off); p.err != nil {
 		return
 	}
 	n := int(roundUp(int64(p.length), c.shape.block))

@@ -2,11 +2,11 @@ package verity
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math"
 
+	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/ext4fs/disk"
 )
 
@@ -37,7 +37,7 @@ func Locate(r io.ReaderAt, size, end int64, blockSize int) (Layout, error) {
 		return Layout{}, corrupt("blocks end at byte %d, before a descriptor can be: metadata start at %d", end, l.Tree)
 	}
 	var word [disk.VerityTrailerSize]byte
-	if err := readFull(r, word[:], end-disk.VerityTrailerSize); err != nil {
+	if err := device.ReadFull(r, word[:], end-disk.VerityTrailerSize); err != nil {
 		return Layout{}, fmt.Errorf("read size of verity descriptor: %w", err)
 	}
 	n := binary.LittleEndian.Uint32(word[:])
@@ -64,7 +64,7 @@ func ReadDescriptor(r io.ReaderAt, size int64, l Layout) (*disk.VerityDescriptor
 		return nil, corrupt("descriptor of %d bytes", l.DescriptorSize)
 	}
 	b := make([]byte, l.DescriptorSize)
-	if err := readFull(r, b, l.Descriptor); err != nil {
+	if err := device.ReadFull(r, b, l.Descriptor); err != nil {
 		return nil, fmt.Errorf("read verity descriptor: %w", err)
 	}
 	d := new(disk.VerityDescriptor)
@@ -85,18 +85,6 @@ func ReadDescriptor(r io.ReaderAt, size int64, l Layout) (*disk.VerityDescriptor
 }
 
 func roundUp(n, unit int64) int64 { return (n + unit - 1) / unit * unit }
-
-// readFull fills p; an end before that is io.ErrUnexpectedEOF.
-func readFull(r io.ReaderAt, p []byte, off int64) error {
-	n, err := r.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
-}
 
 func corrupt(format string, args ...any) error {
 	return &disk.CorruptError{What: "verity metadata", Detail: fmt.Sprintf(format, args...)}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 
+	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/ext4fs/disk"
 )
 
@@ -155,7 +156,7 @@ func (c *checker) read(n int) error {
 	v := &c.levels[n]
 	off := c.layout.Tree + c.shape.starts[n] + v.next*c.shape.block
 	v.stored = v.stored[:c.shape.block]
-	if err := readFull(c.r, v.stored, off); err != nil {
+	if err := device.ReadFull(c.r, v.stored, off); err != nil {
 		return fmt.Errorf("read verity tree at byte %d: %w", off, err)
 	}
 	v.next++

@@ -116,7 +116,7 @@ func run(ctx context.Context, o options) error {
 
 // build builds the program as "make build" does.
 func build(ctx context.Context) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", "bin/", "./tools/e4kit")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "urfave_cli_no_docs", "-o", "bin/", "./tools/e4kit")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {

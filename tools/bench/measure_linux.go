@@ -121,7 +121,7 @@ func measureChild(argv []string) int {
 	if s := cmd.ProcessState; s != nil {
 		rep.Cost.CPU = s.UserTime() + s.SystemTime()
 		if u, ok := s.SysUsage().(*syscall.Rusage); ok {
-			rep.Cost.RSS = u.Maxrss << 10
+			rep.Cost.RSS = int64(u.Maxrss) << 10
 		}
 	}
 	if err != nil {

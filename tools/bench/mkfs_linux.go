@@ -17,6 +17,7 @@ import (
 
 	"github.com/e4kit/e4kit/ext4fs"
 	"github.com/e4kit/e4kit/testimages"
+	"github.com/e4kit/e4kit/testimages/imagetree"
 )
 
 // The mkfs jobs make images. The kernel's way is mke2fs, a loop mount, cp or
@@ -244,7 +245,7 @@ func builtFacts(p place, done map[string]bool) (string, error) {
 		return facts, err
 	}
 	done[p.dest] = true
-	m, err := imageManifest(p.img)
+	m, err := imagetree.Manifest(context.Background(), p.img)
 	if err != nil {
 		return "", err
 	}
@@ -252,30 +253,6 @@ func builtFacts(p place, done map[string]bool) (string, error) {
 }
 
 func manifestOf(p place) string { return filepath.Join(p.dest, "manifest") }
-
-func imageManifest(img string) (testimages.Manifest, error) {
-	fsys, err := ext4fs.OpenFile(img, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer fsys.Close()
-	root, err := fsys.Root()
-	if err != nil {
-		return nil, err
-	}
-	list, err := fsys.Manifest(context.Background(), root)
-	if err != nil {
-		return nil, err
-	}
-	var m testimages.Manifest
-	for _, l := range list {
-		if l.Err() != nil {
-			return nil, fmt.Errorf("%s: %w", l.Path, l.Err())
-		}
-		m = append(m, l.String())
-	}
-	return m.Without("/lost+found"), nil
-}
 
 // sameBuilt compares the manifests that builtFacts left.
 func sameBuilt(peer, ours place) error {

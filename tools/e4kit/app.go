@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -23,55 +24,100 @@ const (
 	categoryProgram = "The program"
 )
 
+// A verb is a command by its name; make builds it with its flags.
+type verb struct {
+	name string
+	make func(*env) *cli.Command
+}
+
 // verbs lists every command, in the order that the help shows.
-func verbs(e *env) []*cli.Command {
-	return []*cli.Command{
-		infoCommand(e),
-		lsCommand(e),
-		treeCommand(e),
-		findCommand(e),
-		statCommand(e),
-		duCommand(e),
-		dfCommand(e),
-		catCommand(e),
-		readlinkCommand(e),
-		cpCommand(e),
-		tarCommand(e),
-		mkfsCommand(e),
-		mountCommand(e),
-		umountCommand(e),
-		statusCommand(e),
-		commitOverlayCommand(e),
-		mkdirCommand(e),
-		rmCommand(e),
-		rmdirCommand(e),
-		mvCommand(e),
-		lnCommand(e),
-		touchCommand(e),
-		chmodCommand(e),
-		chownCommand(e),
-		truncateCommand(e),
-		fallocateCommand(e),
-		mknodCommand(e),
-		chattrCommand(e),
-		setfattrCommand(e),
-		setfaclCommand(e),
-		labelCommand(e),
-		uuidCommand(e),
-		recoverCommand(e),
-		xattrCommand(e),
-		aclCommand(e),
-		hashCommand(e),
-		diffCommand(e),
-		verityCommand(e),
-		extentsCommand(e),
-		freespaceCommand(e),
-		dumpCommand(e),
-		helpCommand(e),
-		completionCommand(e),
-		manCommand(e),
-		completeCommand(e),
+func verbs() []verb {
+	return []verb{
+		{"info", infoCommand},
+		{"ls", lsCommand},
+		{"tree", treeCommand},
+		{"find", findCommand},
+		{"stat", statCommand},
+		{"du", duCommand},
+		{"df", dfCommand},
+		{"cat", catCommand},
+		{"readlink", readlinkCommand},
+		{"cp", cpCommand},
+		{"tar", tarCommand},
+		{"mkfs", mkfsCommand},
+		{"mount", mountCommand},
+		{"umount", umountCommand},
+		{"status", statusCommand},
+		{"commit-overlay", commitOverlayCommand},
+		{"mkdir", mkdirCommand},
+		{"rm", rmCommand},
+		{"rmdir", rmdirCommand},
+		{"mv", mvCommand},
+		{"ln", lnCommand},
+		{"touch", touchCommand},
+		{"chmod", chmodCommand},
+		{"chown", chownCommand},
+		{"truncate", truncateCommand},
+		{"fallocate", fallocateCommand},
+		{"mknod", mknodCommand},
+		{"chattr", chattrCommand},
+		{"setfattr", setfattrCommand},
+		{"setfacl", setfaclCommand},
+		{"label", labelCommand},
+		{"uuid", uuidCommand},
+		{"recover", recoverCommand},
+		{"xattr", xattrCommand},
+		{"acl", aclCommand},
+		{"hash", hashCommand},
+		{"diff", diffCommand},
+		{"verity", verityCommand},
+		{"extents", extentsCommand},
+		{"freespace", freespaceCommand},
+		{"dump", dumpCommand},
+		{"help", helpCommand},
+		{"completion", completionCommand},
+		{"man", manCommand},
+		{"__complete", completeCommand},
 	}
+}
+
+// verbNames are the words that commands have.
+func verbNames() []string {
+	var names []string
+	for _, v := range verbs() {
+		names = append(names, v.name)
+	}
+	return names
+}
+
+// aboutAll are the commands that tell of the others.
+var aboutAll = []string{"help", "man", "completion", "__complete"}
+
+// commandsFor builds the commands that words can be about: the one they begin
+// with, or all of them. Building all takes longer than many a command runs.
+func commandsFor(e *env, words []string) []*cli.Command {
+	if len(words) == 0 {
+		return allCommands(e)
+	}
+	if isVersion(words[0]) {
+		return nil
+	}
+	if !slices.Contains(aboutAll, words[0]) {
+		for _, v := range verbs() {
+			if v.name == words[0] {
+				return []*cli.Command{v.make(e)}
+			}
+		}
+	}
+	return allCommands(e)
+}
+
+func allCommands(e *env) []*cli.Command {
+	var all []*cli.Command
+	for _, v := range verbs() {
+		all = append(all, v.make(e))
+	}
+	return all
 }
 
 // noHelpFlag takes away cli's own -h, which would make 'ls -h' print help.
@@ -79,7 +125,7 @@ var noHelpFlag = sync.OnceFunc(func() { cli.HelpFlag = nil })
 
 // newApp builds the command tree. cli parses flags and calls the action;
 // help, errors and exit status are ours.
-func newApp(e *env) *cli.App {
+func newApp(e *env, commands []*cli.Command) *cli.App {
 	noHelpFlag()
 	app := &cli.App{
 		Name:                      "e4kit",
@@ -91,7 +137,7 @@ func newApp(e *env) *cli.App {
 		ErrWriter:                 io.Discard,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		DisableSliceFlagSeparator: true,
-		Commands:                  verbs(e),
+		Commands:                  commands,
 	}
 	for _, c := range app.Commands {
 		finishCommand(e, c, c.Name)
@@ -110,6 +156,14 @@ func finishCommand(e *env, c *cli.Command, name string) {
 		finishCommand(e, sub, name+" "+sub.Name)
 	}
 	c.Flags = append(c.Flags, sharedFlags(c)...)
+	if !slices.Contains(aboutAll, name) {
+		// When flags are parsed, cli searches all names of flags for each of
+		// them, for what to call when one is set. There is nothing to call.
+		c.Before = func(ctx *cli.Context) error {
+			ctx.Command.Flags = nil
+			return nil
+		}
+	}
 	if action := c.Action; action != nil {
 		c.Action = func(ctx *cli.Context) error {
 			e.verb = name
@@ -123,7 +177,7 @@ func finishCommand(e *env, c *cli.Command, name string) {
 
 // run is the whole program: words in, exit status out.
 func run(e *env, words []string) int {
-	app := newApp(e)
+	app := newApp(e, commandsFor(e, words))
 	inv, err := normalize(app, words)
 	if err != nil {
 		e.json = wantsJSON(words)

@@ -38,7 +38,7 @@ func normalize(app *cli.App, words []string) (*invocation, error) {
 		case w == "--":
 			n.args = append(n.args, words[i+1:]...)
 			i = len(words)
-		case n.command == nil && (w == "--version" || w == "-V"):
+		case n.command == nil && isVersion(w):
 			return &invocation{version: true}, nil
 		case len(w) > 1 && w[0] == '-':
 			used, err := n.flag(w, words[i+1:])
@@ -54,6 +54,8 @@ func normalize(app *cli.App, words []string) (*invocation, error) {
 	}
 	return n.result()
 }
+
+func isVersion(w string) bool { return w == "--version" || w == "-V" }
 
 func (n *normalizer) result() (*invocation, error) {
 	inv := &invocation{command: n.command, path: n.path, help: n.help}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/urfave/cli/v2"
 )
 
 func TestNormalize(t *testing.T) {
@@ -49,7 +51,7 @@ func TestNormalize(t *testing.T) {
 		{"nonsense", ""},
 	} {
 		e := &env{ctx: context.Background()}
-		inv, err := normalize(newApp(e), strings.Fields(tt.words))
+		inv, err := normalize(newApp(e, allCommands(e)), strings.Fields(tt.words))
 		var usage *usageError
 		if tt.want == "" {
 			if !errors.As(err, &usage) {
@@ -71,7 +73,7 @@ func TestNormalize_help(t *testing.T) {
 	for words, path := range map[string]string{
 		"--help": "", "ls --help": "ls", "cat -h": "cat", "dump super --help": "dump super", "-h": "", "cat x --help": "cat",
 	} {
-		inv, err := normalize(newApp(&env{ctx: context.Background()}), strings.Fields(words))
+		inv, err := normalize(newWholeApp(), strings.Fields(words))
 		if err != nil || !inv.help || strings.Join(inv.path, " ") != path {
 			t.Errorf("%q: %+v, %v", words, inv, err)
 		}
@@ -189,7 +191,7 @@ func TestUseColor(t *testing.T) {
 // TestCommands_documented: every command has an example, and its flags say
 // what they do.
 func TestCommands_documented(t *testing.T) {
-	app := newApp(&env{ctx: context.Background()})
+	app := newWholeApp()
 	var names []string
 	for _, c := range app.Commands {
 		names = append(names, c.Name)
@@ -221,5 +223,30 @@ func TestCommands_documented(t *testing.T) {
 	}
 	if !slices.Contains(names, "help") {
 		t.Error("no help")
+	}
+}
+
+func newWholeApp() *cli.App {
+	e := &env{ctx: context.Background()}
+	return newApp(e, allCommands(e))
+}
+
+// A command line is read with the command it begins with only: that must not
+// be another one than its name says.
+func TestVerbs_names(t *testing.T) {
+	e := &env{ctx: context.Background()}
+	for _, v := range verbs() {
+		if got := v.make(e).Name; got != v.name {
+			t.Errorf("the command called %q says that it is %q", v.name, got)
+		}
+		if len(commandsFor(e, []string{v.name, "x"})) == 0 {
+			t.Errorf("no command for %q", v.name)
+		}
+	}
+	all := len(verbs())
+	for _, words := range []string{"", "lss x", "--json ls", "--partition ls cat x:/y", "help ls", "man", "__complete -- ls"} {
+		if got := len(commandsFor(e, strings.Fields(words))); got != all {
+			t.Errorf("%d commands for %q, want all %d", got, words, all)
+		}
 	}
 }

@@ -46,7 +46,7 @@ func TestComplete(t *testing.T) {
 		{"mkfs --format _", "raw android gz zst :"},
 		{"mkfs -t e", "ext2 ext3 ext4 :"},
 		{"mkfs --from _", ":files"},
-		{"mkfs --parti", "--partition :"},
+		{"mkfs --parti", "--partition --partition-type :"},
 		{"mount --log-level w", "warn :"},
 		{"mount -o ro,data=", "ro,data=ordered ro,data=writeback ro,data=journal :"},
 		{"mount --over", "--overlay :"},

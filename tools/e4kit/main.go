@@ -19,7 +19,7 @@ func mainStatus() int {
 	// A second signal ends the program at once.
 	context.AfterFunc(ctx, stop)
 	e := newEnv(ctx)
-	words := mountWords(os.Args, commandNames(verbs(e)))
+	words := mountWords(os.Args, verbNames())
 	if words == nil {
 		return exitOK
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/ext4fs/format"
 )
 
@@ -55,8 +56,9 @@ type mkfsOptions struct {
 	size         string // as it was given
 	from         []string
 	rules        mkfsRules
-	output       string // raw, android, gz, zst
-	partition    string // "", gpt, mbr
+	output       string      // raw, android, gz, zst
+	partition    string      // "", gpt, mbr
+	kind         device.GUID // of a GPT's partition; zero is any Linux file system
 	offset       int64
 	force        bool
 	quiet        bool
@@ -141,6 +143,7 @@ func mkfsContentFlags() []cli.Flag {
 		&cli.StringFlag{Name: "platform", Usage: "of several images in a layout take that for `OS/ARCH`"},
 		&cli.StringFlag{Name: "format", Usage: "write `raw|android|gz|zst` (default: by the ending .simg, .gz, .zst)"},
 		&cli.StringFlag{Name: "partition", Usage: "around it a disk with a `gpt|mbr` table"},
+		&cli.StringFlag{Name: "partition-type", Usage: "of a gpt: `linux|root-ARCH|GUID` (default linux)"},
 		&cli.StringFlag{Name: "offset", Usage: "the file system starts at byte `N` of IMAGE"},
 	}
 }

@@ -21,6 +21,9 @@ func (e *env) mkfsOutput(c *cli.Context, o *mkfsOptions) error {
 	if o.partition != "" && !slices.Contains(mkfsPartitions, o.partition) {
 		return e.usagef("--partition %s: want %s", o.partition, strings.Join(mkfsPartitions, " or "))
 	}
+	if err := e.partitionType(c.String("partition-type"), o); err != nil {
+		return err
+	}
 	o.offset = o.format.Offset
 	if c.IsSet("offset") {
 		n, err := parseSize(c.String("offset"))
@@ -36,6 +39,29 @@ func (e *env) mkfsOutput(c *cli.Context, o *mkfsOptions) error {
 		return e.usagef("--offset and --partition exclude each other")
 	case o.offset > 0 && o.output != "raw":
 		return e.usagef("--offset goes with --format raw only")
+	}
+	return nil
+}
+
+// partitionType reads what the partition says that it holds.
+func (e *env) partitionType(text string, o *mkfsOptions) error {
+	if text == "" {
+		return nil
+	}
+	if o.partition != "gpt" {
+		return e.usagef("--partition-type goes with --partition gpt only")
+	}
+	guid := text
+	if text == "linux" {
+		guid = device.LinuxDataGUID
+	} else if arch, ok := strings.CutPrefix(text, "root-"); ok {
+		if guid, ok = device.RootGUID(arch); !ok {
+			return e.usagef("--partition-type %s: there is no type for root partitions of %q", text, arch)
+		}
+	}
+	var err error
+	if o.kind, err = device.ParseGUID(guid); err != nil || o.kind == (device.GUID{}) {
+		return e.usagef("--partition-type %s: want linux, root-ARCH such as root-amd64, or a GUID", text)
 	}
 	return nil
 }

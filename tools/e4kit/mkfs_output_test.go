@@ -65,6 +65,32 @@ func TestMkfs_partitions(t *testing.T) {
 	}
 }
 
+// TestMkfs_partitionType asks sfdisk what the partition says that it holds.
+func TestMkfs_partitionType(t *testing.T) {
+	testimages.RequireTool(t, "sfdisk")
+	t.Chdir(testimages.Scratch(t))
+	for kind, want := range map[string]string{
+		"linux": "0FC63DAF-8483-4772-8E79-3D69D8477DE4", "root-x86_64": "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709",
+		"0657fd6d-a4ab-43c4-84e5-0933c84b4f4f": "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F",
+	} {
+		if r := e4kit("mkfs", "-q", "-F", "--partition", "gpt", "--partition-type", kind, "disk.img", "4M"); r.code != 0 {
+			t.Fatal(r)
+		}
+		if out, err := exec.Command("sfdisk", "--part-type", "disk.img", "1").CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != want {
+			t.Errorf("%s: %v: %s", kind, err, out)
+		}
+	}
+	for _, args := range []string{
+		"--partition mbr --partition-type linux", "--partition-type linux", "--partition gpt --partition-type root-z80",
+		"--partition gpt --partition-type swap", "--partition gpt --partition-type 00000000-0000-0000-0000-000000000000",
+	} {
+		words := append([]string{"mkfs", "-q", "new.img", "4M"}, strings.Fields(args)...)
+		if r := e4kit(words...); r.code != exitUsage || !strings.Contains(r.stderr, "--partition-type") {
+			t.Errorf("%s: %v", args, r)
+		}
+	}
+}
+
 // TestMkfs_deviceTable makes a disk of a device that held another.
 func TestMkfs_deviceTable(t *testing.T) {
 	testimages.RequireLoop(t)

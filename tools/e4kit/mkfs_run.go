@@ -171,7 +171,7 @@ func (e *env) writeNew(t *mkfsTarget, o *mkfsOptions, job maker) error {
 		return err
 	}
 	defer raw.drop()
-	p, err := prepareNew(raw, t.offset, job.Size(), t.total)
+	p, err := prepareNew(raw, t.offset, job.Size(), t.total, o.output == "raw")
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 // table is what kind of partition table goes around a file system of so many
 // bytes.
 func (o *mkfsOptions) table(size int64, sector int) device.TableOptions {
-	t := device.TableOptions{Scheme: device.SchemeGPT, Payload: size, SectorSize: sector, Bootable: true}
+	t := device.TableOptions{Scheme: device.SchemeGPT, Payload: size, SectorSize: sector, Bootable: true, Type: o.kind}
 	if o.partition == "mbr" {
 		t.Scheme = device.SchemeMBR
 	}

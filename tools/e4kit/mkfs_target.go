@@ -163,11 +163,15 @@ func (t *mkfsTarget) prepare(o *mkfsOptions, size int64) (*place, error) {
 	return p, err
 }
 
-// prepareNew makes a place in a file that has no name yet.
-func prepareNew(n *newFile, offset, size, total int64) (*place, error) {
+// prepareNew makes a place in a file that has no name yet. stays says that this
+// file is what is wanted, not one on the way to it.
+func prepareNew(n *newFile, offset, size, total int64, stays bool) (*place, error) {
 	img, err := device.FromFile(n.f)
 	if err != nil {
 		return nil, err
+	}
+	if stays {
+		img.WriteEarly()
 	}
 	if err := img.Truncate(total); err != nil {
 		return nil, err

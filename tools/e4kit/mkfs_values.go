@@ -16,10 +16,13 @@ var (
 
 // mkfsValues are those words by the flag's name, for completion.
 var mkfsValues = map[string]func() []string{
-	"type":       func() []string { return mkfsTypes },
-	"errors":     func() []string { return mkfsErrors },
-	"format":     func() []string { return mkfsFormats },
-	"partition":  func() []string { return mkfsPartitions },
+	"type":      func() []string { return mkfsTypes },
+	"errors":    func() []string { return mkfsErrors },
+	"format":    func() []string { return mkfsFormats },
+	"partition": func() []string { return mkfsPartitions },
+	"partition-type": func() []string {
+		return []string{"linux", "root-386", "root-amd64", "root-arm", "root-arm64", "root-ppc64le", "root-riscv64", "root-s390x"}
+	},
 	"usage-type": format.UsageTypes,
 	"profile": func() []string {
 		names := []string{"list"}

@@ -13,7 +13,7 @@ import (
 //	e4kit IMAGE DIR -o OPTIONS
 //
 // The latter, which mount.fuse(8) makes of the type fuse.e4kit, is known by a
-// first word that is no command but a file that exists.
+// first word that is no command but a file, that exists or has a full name.
 func mountWords(words []string, commands []string) []string {
 	name := filepath.Base(words[0])
 	rest := words[1:]
@@ -33,6 +33,9 @@ func mountWords(words []string, commands []string) []string {
 		return rest
 	}
 	for _, file := range rest[:2] {
+		if len(rest) > 2 && filepath.IsAbs(file) {
+			continue // no command, and what is wrong with it is told later
+		}
 		if _, err := os.Stat(file); err != nil {
 			return rest
 		}

@@ -36,6 +36,9 @@ func TestMountWords(t *testing.T) {
 		{"e4kit IMG none -o rw", "IMG none -o rw"},
 		{"e4kit IMG DIR more", "IMG DIR more"},
 		{"e4kit ls DIR", "ls DIR"},
+		{"e4kit IMGx DIR -o ro", "mount -o ro IMGx DIR"}, // which says that there is none
+		{"e4kit IMGx DIR", "IMGx DIR"},
+		{"e4kit lss DIR -o ro", "lss DIR -o ro"},
 	} {
 		fill := strings.NewReplacer("IMG", img, "DIR", dir)
 		got := mountWords(strings.Fields(fill.Replace(tt.words)), []string{"ls", "mount"})
@@ -195,7 +198,10 @@ func TestCommitOverlay(t *testing.T) {
 		t.Error(r)
 	}
 	change(last+100, "second")
-	if r := e4kit("commit-overlay", "ovl", "img"); r.code != 0 || r.stdout != "img: 4.0KiB written\n" {
+	// On a terminal a bar comes and goes.
+	tty := world{errTTY: true, columns: 80}
+	if r := tty.run("commit-overlay", "ovl", "img"); r.code != 0 || r.stdout != "img: 4.0KiB written\n" ||
+		!strings.Contains(r.stderr, "4.0K/4.0K") || !strings.HasSuffix(r.stderr, "\r\x1b[K") {
 		t.Error(r)
 	}
 	if _, err := os.Stat("ovl"); !os.IsNotExist(err) {

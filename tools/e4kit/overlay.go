@@ -73,7 +73,14 @@ func (e *env) commitOverlay(file, image string, keep, yes bool) error {
 	if err != nil {
 		return at(image, "", err)
 	}
-	n, err := applyOverlay(e.ctx, file, dev, keep)
+	commit := device.OverlayCommitOptions{Keep: keep}
+	if e.wantsProgress() {
+		commit.Progress = func(done, total int64) {
+			e.showProgressLocked(progressState{done: done, total: total, what: image})
+		}
+	}
+	n, err := applyOverlay(e.ctx, file, dev, commit)
+	e.endProgress()
 	if closing := dev.Close(); err == nil {
 		err = closing
 	}
@@ -93,8 +100,8 @@ func (e *env) commitOverlay(file, image string, keep, yes bool) error {
 }
 
 // applyOverlay says what to do after an interruption.
-func applyOverlay(ctx context.Context, file string, dev *device.Image, keep bool) (int64, error) {
-	n, err := device.CommitOverlay(ctx, file, dev, device.OverlayCommitOptions{Keep: keep})
+func applyOverlay(ctx context.Context, file string, dev *device.Image, o device.OverlayCommitOptions) (int64, error) {
+	n, err := device.CommitOverlay(ctx, file, dev, o)
 	if err != nil && n > 0 {
 		err = fmt.Errorf("%w; the image is changed in part: do it again", err)
 	}
