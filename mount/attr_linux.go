@@ -100,7 +100,18 @@ func (h *handler) fillAttr(n *node, out *fuse.AttrOut) {
 // enter tells the kernel of an inode that has a name in dir, which counts as a
 // lookup.
 func (h *handler) enter(dir *ext4fs.Inode, i *ext4fs.Inode, out *fuse.EntryOut) error {
-	n, err := h.nodes.add(i, h.noOpen || i.IsDir())
+	return h.introduce(dir, i, false, out)
+}
+
+// holds reports whether an inode lives as long as the kernel knows it, also
+// without a name: all that the kernel opens without a word to us.
+func (h *handler) holds(i *ext4fs.Inode) bool {
+	return h.noOpen || !i.IsRegular() && !i.IsSymlink()
+}
+
+// introduce is enter, also for an inode that was made without a name.
+func (h *handler) introduce(dir *ext4fs.Inode, i *ext4fs.Inode, fresh bool, out *fuse.EntryOut) error {
+	n, err := h.nodes.add(i, h.holds(i), fresh)
 	if err != nil {
 		return err
 	}

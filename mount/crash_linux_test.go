@@ -59,10 +59,20 @@ func killImage(t *testing.T, rng *rand.Rand, seed uint64, rounds int) (kept int)
 			})
 		}
 		time.Sleep(time.Duration(80+rng.IntN(400)) * time.Millisecond)
+		if rng.IntN(3) == 0 { // while it closes the image
+			must(t, "unmount", unix.Unmount(s.dir, unix.MNT_DETACH))
+			time.Sleep(time.Duration(rng.IntN(1500)) * time.Microsecond)
+		}
 		s.kill()
 		wg.Wait()
 		kept += len(p.kept)
 		p.judge(t, img, fmt.Sprintf("kill %d", seed+uint64(round)))
+		if rng.IntN(3) == 0 { // while it recovers the image
+			s := spawnAt(t, img, s.dir, "")
+			time.Sleep(time.Duration(rng.IntN(40000)) * time.Microsecond)
+			s.kill()
+			p.judge(t, img, fmt.Sprintf("kill %d, and again", seed+uint64(round)))
+		}
 	}
 	s := start(t, img, "")
 	s.stop()

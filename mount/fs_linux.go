@@ -33,6 +33,7 @@ type handler struct {
 	root  *node
 	nodes nodeTable
 	files atomic.Int64 // open file handles
+	drops pageDropper
 	// reserved is who may take the blocks reserved for root, beside him.
 	reserved fuse.Owner
 	policy   Errors
@@ -50,7 +51,7 @@ type handler struct {
 func newRaw(fsys *ext4fs.FS, o *Options) fuse.RawFileSystem { return newHandler(fsys, o) }
 
 func newHandler(fsys *ext4fs.FS, o *Options) *handler {
-	h := &handler{RawFileSystem: fuse.NewDefaultRawFileSystem(), fsys: fsys, o: o, policy: o.Errors}
+	h := &handler{RawFileSystem: fuse.NewDefaultRawFileSystem(), fsys: fsys, o: o, policy: o.Errors, drops: newPageDropper()}
 	if h.policy == ErrorsDefault {
 		h.policy = superPolicy(fsys.Super())
 	}
@@ -101,6 +102,7 @@ func (h *handler) Negotiated(caps uint64) {
 // OnUnmount ends what Negotiated began, and stores what has waited. The kernel
 // does not forget what it knows one by one then.
 func (h *handler) OnUnmount() {
+	h.drops.behind.Wait()
 	h.fsys.LeaveTimes(false)
 	for _, n := range append(h.nodes.all(), h.root) {
 		h.storeAtime(n)

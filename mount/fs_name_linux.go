@@ -78,6 +78,7 @@ func (h *handler) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out 
 	}
 	// The kernel has the directory locked: nobody has removed it.
 	if !i.Acquire() {
+		h.Forget(out.NodeId, 1)
 		return fuse.Status(syscall.ESTALE)
 	}
 	out.Fh, out.OpenOut.OpenFlags = h.created(i, &in.Caller, in.Flags), openFlags
@@ -98,7 +99,7 @@ func (h *handler) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.Create
 	if err != nil {
 		return h.fail(err)
 	}
-	if err := h.enter(nil, i, &out.EntryOut); err != nil {
+	if err := h.introduce(nil, i, true, &out.EntryOut); err != nil {
 		_ = i.Release()
 		return h.fail(err)
 	}

@@ -87,6 +87,9 @@ func (h *handler) ReadInto(in *fuse.ReadIn, dst []byte) (int, fuse.Status) {
 	if uint32(len(dst)) > in.Size {
 		dst = dst[:in.Size]
 	}
+	if in.ReadFlags&fuse.READ_LOCKOWNER == 0 && !n.pages.Load() {
+		n.pages.Store(true) // before the data is read, which may be old in a moment
+	}
 	done, err := n.ino.ReadAt(dst, int64(in.Offset))
 	if err != nil && err != io.EOF {
 		return 0, h.fail(err)

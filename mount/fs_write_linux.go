@@ -36,7 +36,7 @@ func (h *handler) write(in *fuse.WriteIn, data []byte) (int, error) {
 		write = (*ext4fs.Inode).WriteBack
 	}
 	if err == nil {
-		err = h.killPriv(n, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0)
+		err = h.killPriv(n, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0, &in.Caller)
 		if cached && errors.Is(err, ext4fs.ErrNotPermitted) {
 			err = nil // it has become immutable since it was written
 		}
@@ -49,6 +49,9 @@ func (h *handler) write(in *fuse.WriteIn, data []byte) (int, error) {
 		// After a short write the rest comes again and gets the error. What the
 		// kernel writes from its cache it takes for written unless all of it fails.
 		err = h.syncFile(n.ino)
+	}
+	if isDirect(in) {
+		h.wroteDirect(n, in.Offset, done)
 	}
 	if err != nil {
 		return 0, err
@@ -81,15 +84,16 @@ func (h *handler) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte
 // killPriv takes away what gives privileges to who runs the file: the
 // capabilities with every write, set-id bits if the kernel says so. Where it
 // says nothing, root may keep them, as he has CAP_FSETID.
-func (h *handler) killPriv(n *node, bits bool) error {
-	const groupExec = 0o010
-	mode := n.ino.Raw().Mode()
-	bits = bits && (mode&disk.ModeSetuid != 0 || mode&disk.ModeSetgid != 0 && mode&groupExec != 0)
-	if !bits && n.noCaps.Load() {
+func (h *handler) killPriv(n *node, bits bool, c *fuse.Caller) error {
+	var kill *ext4fs.SetAttr
+	if bits {
+		kill = lostBits(n.ino.Raw(), c)
+	}
+	if kill == nil && n.noCaps.Load() {
 		return nil
 	}
-	if bits {
-		err := n.ino.SetAttr(&ext4fs.SetAttr{KillPriv: true})
+	if kill != nil {
+		err := n.ino.SetAttr(kill)
 		if h.kernel != nil { // which leaves that to us after a direct write, and goes by what it knows
 			h.kernel.InodeNotify(nodeID(n.ino.Number()), -1, 0)
 		}
@@ -106,6 +110,20 @@ func (h *handler) killPriv(n *node, bits bool) error {
 	if err != nil && !errors.Is(err, ext4fs.ErrNoAttr) {
 		n.noCaps.Store(false)
 		return err
+	}
+	return nil
+}
+
+// lostBits is the change that takes set-id bits away when the caller changes the
+// content; nil if there is none. Where the group may not execute the file, the
+// bit for it is another matter, which a member of the group may leave.
+func lostBits(r disk.Inode, c *fuse.Caller) *ext4fs.SetAttr {
+	const groupExec = 0o010
+	switch mode := r.Mode(); {
+	case mode&(disk.ModeSetgid|groupExec) == disk.ModeSetgid && !inGroup(c, r.GID()):
+		return &ext4fs.SetAttr{KillPriv: true, Valid: ext4fs.AttrMode, Mode: mode &^ (disk.ModeType | disk.ModeSetgid)}
+	case mode&disk.ModeSetuid != 0, mode&(disk.ModeSetgid|groupExec) == disk.ModeSetgid|groupExec:
+		return &ext4fs.SetAttr{KillPriv: true}
 	}
 	return nil
 }
@@ -154,7 +172,7 @@ func (h *handler) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status
 	case in.Offset+in.Length > 1<<63-1:
 		err = ext4fs.ErrFileTooBig
 	default:
-		if err = h.killPriv(n, callerUID(&in.Caller) != 0); err == nil {
+		if err = h.killPriv(n, callerUID(&in.Caller) != 0, &in.Caller); err == nil {
 			err = n.ino.Fallocate(ext4fs.FallocateMode(in.Mode), int64(in.Offset), int64(in.Length))
 		}
 	}
@@ -167,6 +185,10 @@ func (h *handler) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status
 // maxCopy bounds one copy: the answer has 32 bits, and a signal can be served
 // between two.
 const maxCopy = 1 << 30
+
+// wholeCopy is what is copied whatever signals come: in Linux they end a copy
+// only between two pieces, and some programs get many.
+const wholeCopy = 1 << 20
 
 // CopyFileRange answers copy_file_range(2). The kernel has written back what it
 // had of both.
@@ -181,18 +203,30 @@ func (h *handler) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn
 	case in.Flags != 0 || in.OffIn > 1<<63-1 || in.OffOut > 1<<63-1:
 		err = ext4fs.ErrInvalid
 	default:
-		err = h.killPriv(dst, callerUID(&in.Caller) != 0)
+		err = h.killPriv(dst, callerUID(&in.Caller) != 0, &in.Caller)
 	}
 	if err != nil {
 		return 0, h.fail(err)
 	}
-	ctx, stop := cancelled(cancel)
-	defer stop()
-	n, err := dst.ino.CopyFrom(ctx, src.ino, int64(in.OffIn), int64(in.OffOut), int64(min(in.Len, maxCopy)))
+	n, err := copyRange(cancel, dst.ino, src.ino, in)
 	if n > 0 {
 		err = h.syncFile(dst.ino)
 	}
 	return uint32(n), h.fail(err)
+}
+
+// copyRange copies until a signal comes, but not less than wholeCopy.
+func copyRange(cancel <-chan struct{}, dst, src *ext4fs.Inode, in *fuse.CopyFileRangeIn) (int64, error) {
+	from, to, length := int64(in.OffIn), int64(in.OffOut), int64(min(in.Len, maxCopy))
+	first := min(length, wholeCopy)
+	done, err := dst.CopyFrom(context.Background(), src, from, to, first)
+	if err != nil || done < first || done == length {
+		return done, err
+	}
+	ctx, stop := cancelled(cancel)
+	defer stop()
+	n, err := dst.CopyFrom(ctx, src, from+done, to+done, length-done)
+	return done + n, err
 }
 
 // cancelled is a context that ends with the request.
@@ -223,7 +257,7 @@ func (h *handler) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrO
 		return h.fail(err)
 	}
 	if in.Valid&fuse.FATTR_SIZE != 0 {
-		if err := h.killPriv(n, in.Valid&fuse.FATTR_KILL_SUIDGID != 0); err != nil {
+		if err := h.killPriv(n, in.Valid&fuse.FATTR_KILL_SUIDGID != 0, &in.Caller); err != nil {
 			return h.fail(err)
 		}
 	}
@@ -308,10 +342,13 @@ func (h *handler) wanted(in *fuse.SetAttrIn, i *ext4fs.Inode) (*ext4fs.SetAttr, 
 		a.Ctime = time.Unix(int64(in.Ctime), int64(in.Ctimensec))
 	}
 	// A change of owner takes privileges away, also one that leaves both as
-	// they are, of which only the change time gets here.
+	// they are, of which only the change time gets here. So does a request for
+	// nothing: the kernel makes it before a write that is to take them away, and
+	// learns the new mode from the answer. (Of root it is about capabilities.)
 	const noChange = fuse.FATTR_FH | fuse.FATTR_LOCKOWNER
-	if in.Valid&(fuse.FATTR_UID|fuse.FATTR_GID) != 0 || in.Valid&^noChange == fuse.FATTR_CTIME {
-		a.KillPriv = !i.IsDir() && in.Valid&fuse.FATTR_MODE == 0
+	what := in.Valid &^ noChange
+	if what&(fuse.FATTR_UID|fuse.FATTR_GID) != 0 || what == fuse.FATTR_CTIME || what == 0 && callerUID(&in.Caller) != 0 {
+		a.KillPriv = !i.IsDir() && what&fuse.FATTR_MODE == 0
 	}
 	return a, nil
 }

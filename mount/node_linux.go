@@ -30,8 +30,7 @@ type node struct {
 	ino *ext4fs.Inode
 	// lookups is how often the kernel was told of it, guarded by the shard.
 	lookups uint64
-	// held: the table itself holds the inode, see handler.noOpen. Guarded by
-	// the shard.
+	// held: the table itself holds the inode, see holds. Guarded by the shard.
 	held bool
 	// noCaps: there is no security.capability, which every write would have to
 	// take away.
@@ -46,6 +45,8 @@ type node struct {
 	opening             sync.Mutex // nothing else is locked under it
 	// lost is the errno of a write that nobody has been told of, see lose.
 	lost atomic.Uint32
+	// pages: the kernel has read some of the file into its cache.
+	pages atomic.Bool
 	// readers of a directory, see dirStreams.
 	streams dirStreams
 }
@@ -76,9 +77,9 @@ func (t *nodeTable) get(id uint64) *node {
 }
 
 // add counts one lookup of the inode. With hold the table holds it as long as
-// the kernel knows it. An error says that the inode was deleted, and another has
-// its number.
-func (t *nodeTable) add(i *ext4fs.Inode, hold bool) (n *node, err error) {
+// the kernel knows it; fresh says that it was made just now, also if it has no
+// name. An error says that the inode was deleted, and another has its number.
+func (t *nodeTable) add(i *ext4fs.Inode, hold, fresh bool) (n *node, err error) {
 	id := nodeID(i.Number())
 	if hold {
 		if known := t.get(id); known != nil && known.ino == i {
@@ -93,7 +94,7 @@ func (t *nodeTable) add(i *ext4fs.Inode, hold bool) (n *node, err error) {
 		}
 	}
 	spare := hold
-	n, err = t.enter(id, i, &spare)
+	n, err = t.enter(id, i, &spare, fresh)
 	if spare {
 		_ = i.Release() // somebody else was faster
 	}
@@ -115,13 +116,13 @@ func (t *nodeTable) count1(id uint64, i *ext4fs.Inode) *node {
 
 // enter is add, where held says that the caller holds the inode; it becomes
 // false if the table takes that over.
-func (t *nodeTable) enter(id uint64, i *ext4fs.Inode, held *bool) (*node, error) {
+func (t *nodeTable) enter(id uint64, i *ext4fs.Inode, held *bool, made bool) (*node, error) {
 	s := t.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.m[id]
 	switch {
-	case n == nil || n.ino != i && replaces(i, n.ino):
+	case n == nil || n.ino != i && (made || replaces(i, n.ino)):
 		fresh := &node{ino: i, held: *held}
 		*held = false
 		if n != nil {

@@ -175,6 +175,13 @@ func launch(t testing.TB, img, opts string) (*served, string) {
 // launchAt is launch with a directory to mount on.
 func launchAt(t testing.TB, img, dir, opts string) (*served, string) {
 	t.Helper()
+	s := spawnAt(t, img, dir, opts)
+	return s, s.line()
+}
+
+// spawnAt is launchAt that does not wait for what the server says.
+func spawnAt(t testing.TB, img, dir, opts string) *served {
+	t.Helper()
 	s := &served{t: t, img: img, dir: dir}
 	var err error
 	s.cmd = exec.Command("/proc/self/exe")
@@ -194,7 +201,7 @@ func launchAt(t testing.TB, img, dir, opts string) (*served, string) {
 	}
 	s.timer = time.AfterFunc(patience, func() { s.cmd.Process.Kill() })
 	t.Cleanup(s.drop)
-	return s, s.line()
+	return s
 }
 
 // line reads what the server says next.

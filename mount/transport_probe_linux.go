@@ -5,6 +5,8 @@ package mount
 import (
 	"bytes"
 	"crypto/rand"
+	"math"
+	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -33,6 +35,27 @@ func (p *pollProbe) run(mountpoint string) {
 	p.name = ".e4kit-poll-" + rand.Text()
 	p.on.Store(true)
 	defer p.on.Store(false)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		withoutFiles(func() { p.ask(mountpoint) })
+	}()
+	<-done
+}
+
+// withoutFiles runs f on a thread that ends with the goroutine and has none of
+// the process's files open. A server that is killed while it waits for itself
+// would otherwise never end: the device would stay open with the thread that
+// waits, and the kernel would go on waiting for the answer.
+func withoutFiles(f func()) {
+	runtime.LockOSThread()                     // and never unlocked
+	if unix.Unshare(unix.CLONE_FILES) == nil { // else these are everybody's
+		_ = unix.CloseRange(3, math.MaxUint32, 0) // fails before Linux 5.9
+	}
+	f()
+}
+
+func (p *pollProbe) ask(mountpoint string) {
 	fd, err := unix.Open(mountpoint+"/"+p.name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return

@@ -27,6 +27,21 @@ func trapSetuid(t *testing.T, dir string) {
 			}
 		}
 	}
+	for _, mode := range []uint32{0o6666, 0o2666, 0o6766} { // by who is not in the group
+		f := fmt.Sprintf("%s/group-%o", dir, mode)
+		write(t, f, 0o777)
+		must(t, "chmod", syscall.Chmod(f, mode))
+		out, err := as(t, "fallocate -l 8192 "+f)
+		if got := stat(t, f).Mode & 0o7777; err != nil || got != mode&0o777 {
+			t.Errorf("fallocate by another: mode %o became %o, %v %s", mode, got, err, out)
+		}
+		must(t, "chown", os.Chown(f, 0, 65534))
+		must(t, "chmod", syscall.Chmod(f, mode))
+		out, err = as(t, "fallocate -l 16384 "+f)
+		if got := stat(t, f).Mode & 0o7777; err != nil || got != mode&0o2777 {
+			t.Errorf("fallocate by one of the group: mode %o became %o, %v %s", mode, got, err, out)
+		}
+	}
 	write(t, dir+"/mine", 0o777)
 	must(t, "chmod", syscall.Chmod(dir+"/mine", 0o6777))
 	must(t, "write", os.WriteFile(dir+"/mine", []byte("by root"), 0))

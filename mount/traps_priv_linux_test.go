@@ -33,7 +33,7 @@ func modeOnly(t *testing.T, path string) uint32 {
 // past the cache, and what stat(2) was told before is forgotten.
 func trapSetuidDirect(t *testing.T, dir string) {
 	f := dir + "/program"
-	for mode, want := range map[uint32]uint32{0o6777: 0o777, 0o4777: 0o777, 0o2777: 0o777} {
+	for mode, want := range map[uint32]uint32{0o6777: 0o777, 0o4777: 0o777, 0o2777: 0o777, 0o6666: 0o666} {
 		write(t, f, 0o777)
 		must(t, "chmod", syscall.Chmod(f, mode))
 		if got := modeOnly(t, f); got != mode {
