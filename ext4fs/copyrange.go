@@ -180,6 +180,9 @@ func (i *Inode) CopyFrom(ctx context.Context, src *Inode, srcOff, off, n int64) 
 			return done, err
 		}
 		length := end - srcOff - done
+		if length == 0 {
+			continue // src is the file itself, and its hole was written to
+		}
 		if err := i.makeHole(off+done, length); err != nil {
 			return done, err
 		}

@@ -513,6 +513,29 @@ func TestSetFlags_journalDataStaleCache(t *testing.T) {
 	fsckDevice(t, dev)
 }
 
+// A file that is copied to itself can lose a hole on the way: the last bytes of
+// what is copied, and the first place for it, lie in one block.
+func TestCopyFrom_ownHole(t *testing.T) {
+	w := newWriteImage(t, nil, 8<<20, 1)
+	i := w.inode("f0")
+	want := make([]byte, 15<<12)
+	for k := range 7 << 12 {
+		want[k] = byte(k%251 + 1)
+	}
+	if _, err := i.WriteAt(want[:7<<12], 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Truncate(int64(len(want))); err != nil {
+		t.Fatal(err)
+	}
+	const from, to, n = 5 << 12, 7<<12 + 4000, 2<<12 + 1000 // reads up to 1000 in the block with to
+	copy(want[to:], append([]byte(nil), want[from:from+n]...))
+	if done, err := i.CopyFrom(t.Context(), i, from, to, n); done != n || err != nil {
+		t.Errorf("copied %d, %v", done, err)
+	}
+	w.close(map[string][]byte{"f0": want})
+}
+
 // TestCopyFrom_ends: lengths up to the largest number mean up to the end, and
 // the ranges that count are those that are copied.
 func TestCopyFrom_ends(t *testing.T) {

@@ -34,6 +34,9 @@ func TestLeaks(t *testing.T) {
 	if end.goroutines > warm.goroutines || end.files > warm.files || end.devices > readers+1 || end.heap > warm.heap+(2<<20) {
 		t.Errorf("it grows: %+v and then %+v", warm, end)
 	}
+	if end.devices == 0 {
+		t.Error("/proc does not show what the server has open")
+	}
 	if end.resident > 200<<20 {
 		t.Errorf("the server had %d bytes", end.resident)
 	}

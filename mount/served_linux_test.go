@@ -82,7 +82,7 @@ func serve(img, dir, opts string) (err error) {
 
 // possessions is what a server may leak.
 type possessions struct {
-	goroutines, files, devices int // files are descriptors but for those of /dev/fuse
+	goroutines, files, devices int // without readers; files are descriptors but for those of /dev/fuse
 	heap                       int // bytes, without the cache of metadata, which has a bound
 	resident                   int // bytes, at most so far
 	nodes, handles             int // that the kernel has
@@ -96,7 +96,8 @@ func census(s *mount.Server, fsys *ext4fs.FS) (p possessions) {
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	p.goroutines, p.heap = runtime.NumGoroutine(), int(m.HeapAlloc)-int(fsys.CacheStats().Bytes)
+	st := s.Stats()
+	p.goroutines, p.heap = runtime.NumGoroutine()-st.Readers, int(m.HeapAlloc)-int(fsys.CacheStats().Bytes)
 	fds, _ := os.ReadDir("/proc/self/fd")
 	for _, fd := range fds {
 		if to, _ := os.Readlink("/proc/self/fd/" + fd.Name()); to == "/dev/fuse" {
@@ -110,7 +111,6 @@ func census(s *mount.Server, fsys *ext4fs.FS) (p possessions) {
 		fmt.Sscan(rest, &p.resident)
 		p.resident <<= 10
 	}
-	st := s.Stats()
 	p.nodes, p.handles = st.Nodes, st.OpenFiles
 	for _, op := range st.Ops {
 		p.requests += int(op.Count)

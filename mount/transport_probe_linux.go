@@ -48,7 +48,20 @@ func (p *pollProbe) run(mountpoint string) {
 // would otherwise never end: the device would stay open with the thread that
 // waits, and the kernel would go on waiting for the answer.
 func withoutFiles(f func()) {
-	runtime.LockOSThread()                     // and never unlocked
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		// The first thread does not end, and its files are what /proc shows as
+		// the process's. While it is locked another one takes the goroutine.
+		defer runtime.UnlockOSThread()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			withoutFiles(f)
+		}()
+		<-done
+		return
+	}
+	// Never unlocked: the thread ends with the goroutine.
 	if unix.Unshare(unix.CLONE_FILES) == nil { // else these are everybody's
 		_ = unix.CloseRange(3, math.MaxUint32, 0) // fails before Linux 5.9
 	}
