@@ -38,7 +38,7 @@ func (i *Inode) allocRun(tx *opTx, m *blockMap, l disk.LogicalNum, want uint32, 
 	if err := need(tx, i.runCredits(m, uint64(want))); err != nil {
 		return newRun{}, err
 	}
-	goal, err := i.goal(m, l)
+	near, err := i.near(m, l)
 	if err != nil {
 		return newRun{}, err
 	}
@@ -48,8 +48,8 @@ func (i *Inode) allocRun(tx *opTx, m *blockMap, l disk.LogicalNum, want uint32, 
 	}
 	charged := clusterBlocks(uint64(l), want, ratio)
 	bn, n, err := i.fs.live.alloc.Alloc(tx, alloc.Request{
-		Inode: i.num, Logical: l, Goal: goal, Len: want, Size: size,
-		Root: i.asRoot(), Low: i.mapsLow(),
+		Inode: i.num, Logical: l, Goal: near.goal, Gap: near.gap, Room: near.room, Len: want, Size: size,
+		Root: i.asRoot(), Low: i.mapsLow(), Dir: i.IsDir(),
 	})
 	if err != nil {
 		return newRun{}, errors.Join(noSpace(err), i.charge(tx.h, -charged, 0))
@@ -126,27 +126,42 @@ func clusterAt(m extent.Map, begin disk.LogicalNum, ratio uint32) (disk.BlockNum
 	return 0, false, nil
 }
 
-// goal is where the block at l would lie best: behind the one before it, or
-// before the one behind it; 0 is anywhere near the inode.
-func (i *Inode) goal(m extent.Map, l disk.LogicalNum) (disk.BlockNum, error) {
-	if l > 0 {
-		e, err := m.Find(l - 1)
-		if err != nil {
-			return 0, err
-		}
-		if e.Flags&extent.FlagHole == 0 {
-			return i.inside(e.Physical + disk.BlockNum(l-e.Logical)), nil
-		}
-	}
+// near is what the allocator has to know of the file around a hole.
+type near struct {
+	// goal is where the block would lie best: as far behind the run before it,
+	// or else before the one behind it, as it is in the file; 0 is anywhere
+	// near the inode.
+	goal disk.BlockNum
+	gap  uint32 // blocks before it that the file does not have
+	room uint32 // from it on, 0 where no run follows
+}
+
+// near looks around block l, which is in a hole.
+func (i *Inode) near(m *blockMap, l disk.LogicalNum) (n near, err error) {
 	e, err := m.Find(l)
-	if err != nil || e.Flags&extent.FlagHole == 0 || e.End() > uint64(disk.MaxLogical) {
-		return 0, err
+	if err != nil || e.Flags&extent.FlagHole == 0 {
+		return n, err
 	}
-	next, err := m.Find(disk.LogicalNum(e.End()))
-	if err != nil || next.Flags&extent.FlagHole != 0 || next.Physical <= disk.BlockNum(e.Len) {
-		return 0, err
+	var next Extent
+	if n.gap = uint32(l); e.End() <= uint64(disk.MaxLogical) {
+		if next, err = m.Find(disk.LogicalNum(e.End())); err != nil {
+			return n, err
+		}
+		if next.Flags&extent.FlagHole == 0 {
+			n.room = uint32(e.End() - uint64(l))
+		}
 	}
-	return i.inside(next.Physical - disk.BlockNum(e.Len)), nil
+	before, ok, err := runBefore(m, l)
+	switch {
+	case err != nil:
+		return n, err
+	case ok && before.End() <= uint64(l):
+		n.gap = uint32(uint64(l) - before.End())
+		n.goal = i.inside(before.Physical + disk.BlockNum(l-before.Logical))
+	case n.room > 0 && next.Physical > disk.BlockNum(n.room):
+		n.goal = i.inside(next.Physical - disk.BlockNum(n.room))
+	}
+	return n, nil
 }
 
 // inside returns bn if it is a block of the file system, else 0.
@@ -155,6 +170,18 @@ func (i *Inode) inside(bn disk.BlockNum) disk.BlockNum {
 		return 0
 	}
 	return bn
+}
+
+// runBefore returns the run before the hole at l, if the map finds it.
+func runBefore(m *blockMap, l disk.LogicalNum) (Extent, bool, error) {
+	if l == 0 {
+		return Extent{}, false, nil
+	}
+	if n, ok := m.Changer.(extent.Neighbour); ok {
+		return n.Before(l)
+	}
+	e, err := m.Find(l - 1)
+	return e, e.Flags&extent.FlagHole == 0, err
 }
 
 // giveBack frees a run that could not be mapped, and returns err. Blocks are

@@ -16,6 +16,13 @@ type Request struct {
 	// 0 or no block: near the inode's group.
 	Goal disk.BlockNum
 	Len  uint32 // blocks wanted, 1 or more
+	// Gap is how many blocks right before Logical the file does not have. A
+	// short gap is taken for what other writers bring in a moment: room for it
+	// is set aside, too, so that all of it lies in order.
+	Gap uint32
+	// Room is how many blocks from Logical on the file does not have, 0 for no
+	// end: more than that is not set aside.
+	Room uint32
 	// Size is the expected final size of the file in bytes, 0 if it is not
 	// known. It decides what is set aside: nothing beyond it.
 	Size int64
@@ -23,6 +30,10 @@ type Request struct {
 	// an extent tree: they may take what is reserved and the pool. Nothing is
 	// set aside.
 	Meta bool
+	// Dir is for blocks of a directory: these lie together, before the files,
+	// and only a directory that grows has something set aside, wherever Size
+	// goes.
+	Dir bool
 	// Root may take what is reserved, not the pool.
 	Root bool
 	// NoPrealloc: nothing is set aside for this file, nor taken from what is.
@@ -39,6 +50,8 @@ type ask struct {
 	at    uint32
 	exact bool // the goal was given: what follows it is welcome even if short
 	limit disk.GroupNum
+	dir   disk.InodeNum // the directory it is for, 0 for files
+	gap   uint32        // of what is to be set aside this comes before
 }
 
 // Alloc gives out 1 to r.Len blocks in a row from bn on. With bigalloc they
@@ -84,6 +97,9 @@ func (a *Allocator) ask(r *Request, off uint32) ask {
 	if r.Low && s.Blocks() > 1<<32 {
 		q.limit = s.GroupOf(1 << 32)
 	}
+	if r.Dir {
+		q.dir = r.Inode
+	}
 	if uint64(r.Goal) >= uint64(s.FirstDataBlock) && r.Goal != 0 {
 		q.group, q.at = a.place(r.Goal)
 	} else if r.Inode != 0 {
@@ -103,7 +119,7 @@ func (a *Allocator) home(r *Request) disk.GroupNum {
 	g, _ := a.super.InodeGroup(r.Inode)
 	if a.flex >= 2 {
 		g = g >> a.flex << a.flex
-		if !r.Meta && g+1 < n {
+		if !r.Meta && !r.Dir && g+1 < n {
 			g++
 		}
 	}
@@ -120,6 +136,8 @@ func (a *Allocator) attempt(tx cache.Tx, r *Request, q ask) (g *group, c, n uint
 	if r.Inode == 0 || r.Meta || r.NoPrealloc {
 		q.want = claimed
 		g, c, n, err = a.direct(tx, q)
+	} else if r.Dir {
+		g, c, n, err = a.forDir(tx, r, q)
 	} else {
 		g, c, n, err = a.forFile(tx, r, q)
 	}

@@ -22,8 +22,12 @@
 // the request, then from the longest there is.
 //
 // Files that grow get windows: runs that follow what they have and that nobody
-// else is given. Small files share one window per flex group. Windows are in
-// memory only, and end with Release, or when somebody finds no other space.
+// else is given. A piece that comes before those that lie before it has room for
+// these set aside as well, so that writers who share a file may run ahead of each
+// other. Small files share one window per flex group. A directory that grows
+// gets small windows, and one that was just made keeps a few blocks until the
+// next one is made. Windows are in memory only, and end with Release, or when
+// somebody finds no other space.
 //
 // What a transaction frees is free in the bitmap at once, and given out again
 // only after Committed, since until then a crash brings back the old owner.

@@ -13,26 +13,34 @@ type window struct {
 	g       disk.GroupNum
 	c, n    uint32
 	logical uint64 // cluster of the file that the first one is for
+	dir     disk.InodeNum
+	unused  bool // of a directory that has nothing of it yet
 }
 
 // owner has windows: a file that grows, or the small files of one flex group
-// together. mu comes before every group's.
+// together, or its directories, whose windows say whose they are. mu comes
+// before every group's.
 type owner struct {
 	mu      sync.Mutex
 	gone    bool // not to be found any more: nothing may be added
 	windows []window
 }
 
-// maxWindows bounds the windows of a file that is written here and there.
-const maxWindows = 8
+const (
+	// maxWindows bounds the windows of a file that is written here and there:
+	// a writer that is maxGap behind others leaves them one for every piece.
+	maxWindows = 128
+	// maxDirWindows bounds those of a flex group's directories.
+	maxDirWindows = 8
+)
 
 const (
 	ownerShards = 32
 	maxOwners   = 512 // per shard: files that are never released must not add up
 )
 
-// owners finds owners by inode, or for small files by smallKey of the flex
-// group. A shard's mu comes before the owners'; it is not held with them.
+// owners finds owners by inode, or for small files and directories by smallKey
+// and dirKey of the flex group. A shard's mu comes before the owners'; it is not held with them.
 type owners struct {
 	shards [ownerShards]struct {
 		mu sync.Mutex
@@ -47,6 +55,7 @@ func (o *owners) init() {
 }
 
 func smallKey(flex uint32) uint64 { return 1<<32 | uint64(flex) }
+func dirKey(flex uint32) uint64   { return 2<<32 | uint64(flex) }
 
 // get returns the owner of key; it makes one only if create is set. Where there
 // are too many it makes another one be forgotten, which is then to be dropped.
@@ -153,6 +162,7 @@ const (
 	smallChunk = 2 << 20  // what is set aside for them
 	minAhead   = 8 << 20  // what is set aside for a file that outgrows these
 	maxAhead   = 64 << 20
+	maxGap     = 64 << 20 // what writers of one file may be apart
 )
 
 // plan says up to which byte of a file something is set aside when it is
@@ -182,10 +192,55 @@ func (a *Allocator) forFile(tx cache.Tx, r *Request, q ask) (*group, uint32, uin
 		}
 		cluster := bs * int64(a.ratio)
 		size := (r.Size + bs - 1) / bs * bs // end is that of a block, too
-		q.want = a.bounded(q.need, (plan(end, size)+cluster-1)/cluster-int64(logical))
+		want := (plan(end, size)+cluster-1)/cluster - int64(logical)
+		if r.Room > 0 {
+			want = min(want, int64(r.Room)/int64(a.ratio))
+		}
+		if gap := a.gap(w, r, logical); gap > 0 {
+			if g, c, n, err := a.afterGap(tx, w, logical, gap, want, q); g != nil || err != nil {
+				return g, c, n, err
+			}
+		}
+		q.want = a.bounded(q.need, want)
 		return a.newWindow(tx, w, logical, q, maxWindows)
 	}
 	return a.small(tx, q)
+}
+
+// gap is how many clusters before logical are to be set aside with it: none if
+// that is a hole rather than something to come, and none that are already.
+func (a *Allocator) gap(w *owner, r *Request, logical uint64) uint32 {
+	if int64(r.Gap)*int64(a.super.BlockSize()) > maxGap {
+		return 0
+	}
+	// The file may have a part of the cluster that the gap begins in.
+	begin := (uint64(r.Logical-disk.LogicalNum(r.Gap)) + uint64(a.ratio) - 1) / uint64(a.ratio)
+	for _, win := range w.windows {
+		if win.logical < logical {
+			begin = max(begin, win.logical+uint64(win.n))
+		}
+	}
+	return uint32(logical - min(begin, logical))
+}
+
+// afterGap takes what is needed from a run that has room for the gap before it.
+// Without such a run the group is nil.
+func (a *Allocator) afterGap(tx cache.Tx, w *owner, logical uint64, gap uint32, want int64, q ask) (*group, uint32, uint32, error) {
+	whole := int64(gap) + int64(q.need)
+	q.want = a.bounded(uint32(whole), int64(gap)+want)
+	if int64(a.bounded(0, whole)) < whole {
+		return nil, 0, 0, nil // it is getting tight
+	}
+	q.need, q.gap = uint32(whole), gap
+	if q.exact {
+		// The goal is for the first block after the gap.
+		if q.at < gap {
+			q.at, q.exact = 0, false
+		} else {
+			q.at -= gap
+		}
+	}
+	return a.newWindow(tx, w, logical, q, maxWindows)
 }
 
 // bounded is how much to look for: never less than is needed, and not much of
@@ -218,6 +273,38 @@ func (a *Allocator) small(tx cache.Tx, q ask) (*group, uint32, uint32, error) {
 	return a.newWindow(tx, w, 0, q, 1)
 }
 
+const (
+	minDirAhead = 4 // blocks
+	maxDirAhead = 64
+)
+
+// forDir takes clusters for a directory. What is set aside for one that grows
+// is as much as it has, and a flex group's directories have few such windows
+// together, so that nobody has to give them back. A new directory has one until
+// the next one is made: copies fill a directory before, or do not, and then its
+// one block is followed by that of the next.
+func (a *Allocator) forDir(tx cache.Tx, r *Request, q ask) (*group, uint32, uint32, error) {
+	num, _ := a.super.InodeGroup(r.Inode)
+	w := a.owner(dirKey(uint32(num>>a.flex)), true)
+	defer w.mu.Unlock()
+	logical := uint64(r.Logical) / uint64(a.ratio)
+	if logical > 0 {
+		if g, c, n, err := a.fromWindow(tx, w, logical, &q); g != nil || err != nil {
+			return g, c, n, err
+		}
+	}
+	for i := len(w.windows) - 1; i >= 0; i-- {
+		// Of the new one before, or of an old one that goes on elsewhere.
+		if win := w.windows[i]; win.dir == r.Inode || logical == 0 && win.unused {
+			a.giveBack(win)
+			w.remove(i)
+		}
+	}
+	ahead := min(max(r.Logical, minDirAhead), maxDirAhead) / disk.LogicalNum(a.ratio)
+	q.want = a.bounded(q.need, int64(q.need)+int64(ahead))
+	return a.newWindow(tx, w, logical, q, maxDirWindows)
+}
+
 // follow takes the clusters at the goal, if they are free or the next ones of
 // the small files' run.
 func (a *Allocator) follow(tx cache.Tx, w *owner, q ask) (*group, uint32, uint32, error) {
@@ -246,7 +333,7 @@ func (a *Allocator) follow(tx cache.Tx, w *owner, q ask) (*group, uint32, uint32
 func (a *Allocator) fromWindow(tx cache.Tx, w *owner, logical uint64, q *ask) (*group, uint32, uint32, error) {
 	for i := range w.windows {
 		win := w.windows[i]
-		if logical < win.logical || logical-win.logical >= uint64(win.n) || win.g >= q.limit {
+		if win.dir != q.dir || logical < win.logical || logical-win.logical >= uint64(win.n) || win.g >= q.limit {
 			continue
 		}
 		skip := uint32(logical - win.logical)
@@ -267,7 +354,7 @@ func (a *Allocator) fromWindow(tx cache.Tx, w *owner, logical uint64, q *ask) (*
 			w.remove(i)
 			return nil, 0, 0, nil
 		}
-		rest := window{win.g, win.c + skip + n, win.n - skip - n, logical + uint64(n)}
+		rest := window{g: win.g, c: win.c + skip + n, n: win.n - skip - n, logical: logical + uint64(n), dir: win.dir}
 		if skip > 0 {
 			w.windows[i].n = skip
 			a.add(w, rest, maxWindows)
@@ -301,22 +388,40 @@ func (a *Allocator) newWindow(tx cache.Tx, w *owner, logical uint64, q ask, limi
 		if g == nil {
 			break
 		}
-		n := min(found, q.need)
-		ok, err := a.take(tx, g, c, n, false)
-		rest := window{g.num, c + n, found - n, logical + uint64(n)}
-		if ok && rest.n > 0 {
-			g.idx.mark(rest.c, rest.n, true)
-			a.rank(g)
-			g.windowed += rest.n
+		gap := q.gap
+		if found < q.need && gap > 0 {
+			g.mu.Unlock()
+			return nil, 0, 0, nil
+		}
+		n := min(found, q.need) - gap
+		ok, err := a.take(tx, g, c+gap, n, false)
+		before := window{g: g.num, c: c, n: gap, logical: logical - uint64(gap)}
+		rest := window{
+			g: g.num, c: c + gap + n, n: found - gap - n, logical: logical + uint64(n),
+			dir: q.dir, unused: logical == 0 && q.dir != 0,
+		}
+		if ok {
+			a.setAside(g, before)
+			a.setAside(g, rest)
 		}
 		g.mu.Unlock()
 		if err != nil {
 			return nil, 0, 0, err
 		}
 		if ok {
+			a.add(w, before, limit)
 			a.add(w, rest, limit)
-			return g, c, n, nil
+			return g, c + gap, n, nil
 		}
 	}
 	return nil, 0, 0, ErrNoSpace
+}
+
+// setAside keeps others away from a new window. g.mu is held.
+func (a *Allocator) setAside(g *group, w window) {
+	if w.n > 0 {
+		g.idx.mark(w.c, w.n, true)
+		a.rank(g)
+		g.windowed += w.n
+	}
 }

@@ -80,6 +80,13 @@ type Owner struct {
 	Blocks uint64
 }
 
+// Neighbour is implemented by maps that know what lies before a hole.
+type Neighbour interface {
+	// Before returns the last run that begins before l; ok is false without
+	// one. In a tree that is not in order it may miss it.
+	Before(l disk.LogicalNum) (e Extent, ok bool, err error)
+}
+
 // List is a map in memory: runs in logical order that do not overlap.
 type List []Extent
 

@@ -97,6 +97,31 @@ func (t *tree) Find(l disk.LogicalNum) (Extent, error) {
 	return hole(l, high), nil
 }
 
+// Before implements Neighbour.
+func (t *tree) Before(l disk.LogicalNum) (e Extent, ok bool, err error) {
+	if l == 0 {
+		return e, false, nil
+	}
+	n, high := disk.ExtentNode(t.root[:]), logicalEnd
+	for depth := n.Depth(); depth > 0; depth-- {
+		count := n.Entries()
+		i := n.Search(count, l-1)
+		if i < 0 {
+			return e, false, nil
+		}
+		if i+1 < count {
+			high = uint64(n.Key(i + 1))
+		}
+		if n, err = t.load(n.Index(i), depth-1, high); err != nil {
+			return e, false, err
+		}
+	}
+	if i := n.Search(n.Entries(), l-1); i >= 0 {
+		return fromLeaf(n.Leaf(i)), true, nil
+	}
+	return e, false, nil
+}
+
 func fromLeaf(l disk.ExtentLeaf) Extent {
 	e := Extent{Logical: l.Logical, Physical: l.Physical, Len: l.Len}
 	if l.Unwritten {

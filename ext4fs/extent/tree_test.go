@@ -1,6 +1,7 @@
 package extent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +45,7 @@ func TestTree_agreesWithList(t *testing.T) {
 		}
 		for l := range disk.LogicalNum(tt.n*8 + 20) {
 			sameFind(t, m, list, l)
+			sameBefore(t, m, list, l)
 			if l%7 == 0 {
 				sameFrom(t, m, list, l)
 			}
@@ -62,6 +64,18 @@ func sameFind(t *testing.T, m Map, list List, l disk.LogicalNum) {
 	want, _ := list.Find(l)
 	if err != nil || got != want {
 		t.Fatalf("Find(%d) = %+v, %v; want %+v", l, got, err, want)
+	}
+}
+
+func sameBefore(t *testing.T, m Map, list List, l disk.LogicalNum) {
+	t.Helper()
+	var want Extent
+	n, there := slices.BinarySearchFunc(list, l, func(e Extent, l disk.LogicalNum) int { return cmp.Compare(e.Logical, l) })
+	if there = n > 0; there {
+		want = list[n-1]
+	}
+	if got, ok, err := m.(Neighbour).Before(l); err != nil || ok != there || got != want {
+		t.Fatalf("Before(%d) = %+v, %v, %v; want %+v", l, got, ok, err, want)
 	}
 }
 
