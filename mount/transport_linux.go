@@ -61,7 +61,6 @@ type transport struct {
 	init  initReply
 	probe pollProbe
 
-	clients  atomic.Int32  // requests at work that somebody waits for
 	queued   atomic.Int32  // how often in a row requests were found to queue up
 	crowd    atomic.Int32  // how many requests ago that several worked at once, counted down
 	watching atomic.Bool   // the watch is at work

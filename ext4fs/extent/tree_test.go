@@ -70,11 +70,11 @@ func sameFind(t *testing.T, m Map, list List, l disk.LogicalNum) {
 func sameBefore(t *testing.T, m Map, list List, l disk.LogicalNum) {
 	t.Helper()
 	var want Extent
-	n, there := slices.BinarySearchFunc(list, l, func(e Extent, l disk.LogicalNum) int { return cmp.Compare(e.Logical, l) })
-	if there = n > 0; there {
+	n, _ := slices.BinarySearchFunc(list, l, func(e Extent, l disk.LogicalNum) int { return cmp.Compare(e.Logical, l) })
+	if n > 0 {
 		want = list[n-1]
 	}
-	if got, ok, err := m.(Neighbour).Before(l); err != nil || ok != there || got != want {
+	if got, ok, err := m.(Neighbour).Before(l); err != nil || ok != (n > 0) || got != want {
 		t.Fatalf("Before(%d) = %+v, %v, %v; want %+v", l, got, ok, err, want)
 	}
 }
