@@ -51,7 +51,7 @@ func (s *Server) start(ctx context.Context, mountpoint string) (session, error) 
 	}
 	t.begin()
 	ses.tune()
-	t.probe.run(point)
+	t.probe.run(t, point)
 	return ses, nil
 }
 

@@ -5,7 +5,6 @@ package mount
 import (
 	"bytes"
 	"crypto/rand"
-	"math"
 	"runtime"
 	"sync/atomic"
 	"unsafe"
@@ -31,23 +30,40 @@ const probeNode = ^uint64(0)
 
 // run opens and polls the probe's file. Errors do not matter: the kernel has
 // asked, or has no need to.
-func (p *pollProbe) run(mountpoint string) {
+func (p *pollProbe) run(t *transport, mountpoint string) {
 	p.name = ".e4kit-poll-" + rand.Text()
 	p.on.Store(true)
 	defer p.on.Store(false)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		withoutFiles(func() { p.ask(mountpoint) })
+		withoutFiles(t.unshare, func() { p.ask(mountpoint) })
 	}()
 	<-done
 }
 
-// withoutFiles runs f on a thread that ends with the goroutine and has none of
-// the process's files open. A server that is killed while it waits for itself
+// unshare gives the thread a table of descriptors of its own, without the
+// connection.
+func (t *transport) unshare() {
+	t.mu.Lock() // no device is opened meanwhile
+	defer t.mu.Unlock()
+	if unix.Unshare(unix.CLONE_FILES) != nil {
+		return // these are everybody's
+	}
+	_ = unix.Close(t.fd)
+	for _, ch := range t.channels {
+		if ch.own {
+			_ = unix.Close(ch.fd)
+		}
+	}
+}
+
+// withoutFiles runs f on a thread that ends with the goroutine, after unshare has
+// taken descriptors from it. A server that is killed while it waits for itself
 // would otherwise never end: the device would stay open with the thread that
-// waits, and the kernel would go on waiting for the answer.
-func withoutFiles(f func()) {
+// waits, and the kernel would go on waiting for the answer. What the Go runtime
+// has open has to stay, since it works on every thread.
+func withoutFiles(unshare, f func()) {
 	runtime.LockOSThread()
 	if unix.Gettid() == unix.Getpid() {
 		// The first thread does not end, and its files are what /proc shows as
@@ -56,15 +72,13 @@ func withoutFiles(f func()) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			withoutFiles(f)
+			withoutFiles(unshare, f)
 		}()
 		<-done
 		return
 	}
 	// Never unlocked: the thread ends with the goroutine.
-	if unix.Unshare(unix.CLONE_FILES) == nil { // else these are everybody's
-		_ = unix.CloseRange(3, math.MaxUint32, 0) // fails before Linux 5.9
-	}
+	unshare()
 	f()
 }
 

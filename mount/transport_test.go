@@ -129,7 +129,7 @@ func mountNull(t testing.TB, raw fuse.RawFileSystem) (*linuxSession, string) {
 	ses := &linuxSession{t: tr, point: point, dev: m.dev}
 	done := make(chan error, 1)
 	tr.begin()
-	tr.probe.run(point)
+	tr.probe.run(tr, point)
 	go func() { done <- ses.serve() }()
 	// A test that hangs in its own mount hangs no longer than this. (A process
 	// that ends while it waits for itself never does.)

@@ -40,7 +40,8 @@ OPTIONS are those of ext4 and of fuse2fs: ro, rw, noload, data=ordered|writeback
 journal, commit=SECONDS, errors=continue|remount-ro|panic, sync, dirsync, noatime,
 relatime, strictatime, lazytime, acl, noacl, user_xattr, minixdf, discard, offset=,
 partition=, cache_size=, lockfile=, overlay=, log_file=, fakeroot, uid=, gid=,
-resuid=, resgid=, idmap (the mount may be mounted again with other ids),
+resuid=, resgid=, idmap (the mount may be mounted again with other ids), no_open
+(open files without asking the server: what may not be written fails at close),
 allow_other, default_permissions, suid, dev, exec and their opposites, fsname=,
 subtype=, max_read=. Words of fstab that are not about the file system are ignored.
 
