@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -222,8 +223,20 @@ func trapHandles(t *testing.T, dir string) {
 		}
 		unix.Close(fd)
 		must(t, "remove", os.Remove(dir+"/"+n))
-		if fd, err := unix.OpenByHandleAt(int(top.Fd()), h, unix.O_RDONLY); err != unix.ESTALE {
-			t.Errorf("%s: open_by_handle_at after its end: %d, %v", n, fd, err)
+		// The kernel knows the inode until the server has answered its close,
+		// for which nobody waits.
+		for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+			fd, err := unix.OpenByHandleAt(int(top.Fd()), h, unix.O_RDONLY)
+			if err == nil {
+				unix.Close(fd)
+			}
+			if err == unix.ESTALE {
+				break
+			}
+			if err != nil || time.Now().After(end) {
+				t.Errorf("%s: open_by_handle_at after its end: %v", n, err)
+				break
+			}
 		}
 	}
 }
