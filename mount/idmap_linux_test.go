@@ -25,7 +25,7 @@ func mapped(t *testing.T, dir string, id, outside int) string {
 		Credential:  &syscall.Credential{Uid: uint32(id), Gid: uint32(id), NoSetGroups: true},
 	}
 	if err := holder.Start(); err != nil {
-		t.Skipf("a user namespace: %v", err)
+		testimages.Absent(t, fmt.Sprintf("needs a user namespace: %v", err))
 	}
 	defer holder.Wait()
 	defer holder.Process.Kill()
@@ -39,7 +39,7 @@ func mapped(t *testing.T, dir string, id, outside int) string {
 		Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns.Fd()),
 	})
 	if is(err, unix.EINVAL) && !kernelMapsFUSE(t) {
-		t.Skip("the kernel does not map ids of FUSE mounts")
+		testimages.Absent(t, "needs a kernel that maps ids of FUSE mounts")
 	}
 	must(t, "mount_setattr", err)
 	point, err := os.MkdirTemp("", "mapped-")

@@ -22,8 +22,8 @@ const (
 	EnvBenchDir = "E4KIT_BENCH_DIR"
 )
 
-// absent skips t, or fails it where every oracle is demanded.
-func absent(t testing.TB, why string) {
+// Absent skips t for what is not there, or fails it where every oracle is demanded.
+func Absent(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv(EnvRequire) == "1" {
 		t.Fatalf("%s (and %s=1)", why, EnvRequire)
@@ -36,7 +36,7 @@ func RequireTool(t testing.TB, names ...string) {
 	t.Helper()
 	for _, n := range names {
 		if _, err := tool(n); err != nil {
-			absent(t, "needs the program "+n+", which is not installed")
+			Absent(t, "needs the program "+n+", which is not installed")
 		}
 	}
 }
@@ -45,7 +45,7 @@ func RequireTool(t testing.TB, names ...string) {
 func RequireRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		absent(t, "needs root")
+		Absent(t, "needs root")
 	}
 }
 
@@ -56,7 +56,7 @@ func RequireLoop(t testing.TB) {
 	RequireRoot(t)
 	RequireTool(t, "mke2fs", "e2fsck")
 	if err := loopAvailable(); err != nil {
-		absent(t, "needs a loop mount of ext4: "+err.Error())
+		Absent(t, "needs a loop mount of ext4: "+err.Error())
 	}
 }
 
@@ -65,7 +65,7 @@ func RequireFUSE(t testing.TB) {
 	t.Helper()
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err != nil {
-		absent(t, "needs FUSE: "+err.Error())
+		Absent(t, "needs FUSE: "+err.Error())
 		return
 	}
 	f.Close()

@@ -141,9 +141,7 @@ func TestBehind_failure(t *testing.T) {
 
 // Where there is little room, the write that has none says so.
 func TestBehind_hostFull(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("mounts a tmpfs")
-	}
+	RequireRoot(t)
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
 		t.Fatal(err)

@@ -5,4 +5,6 @@ import (
 	"github.com/e4kit/e4kit/testimages"
 )
 
-func init() { device.RequireTool = testimages.RequireTool }
+func init() {
+	device.RequireTool, device.RequireRoot = testimages.RequireTool, testimages.RequireRoot
+}

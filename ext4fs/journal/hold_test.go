@@ -9,10 +9,10 @@ import (
 	"github.com/e4kit/e4kit/ext4fs/disk"
 )
 
-// TestHold_afterWantedCommit: somebody who waits for room, with locks that the
-// holder will want, must not wait for the holder.
-func TestHold_afterWantedCommit(t *testing.T) {
-	w := newWorld(t, kinds[0], 1024, nil)
+// slowCommit is a journal whose first commit lasts until gate is closed: the next
+// one cannot begin before.
+func slowCommit(t *testing.T) (w *world, j *Journal, gate chan struct{}) {
+	w = newWorld(t, kinds[0], 1024, nil)
 	busy, gate := make(chan struct{}), make(chan struct{})
 	first := uint32(0)
 	w.cfg.OnCommit = func(id uint32) {
@@ -22,10 +22,17 @@ func TestHold_afterWantedCommit(t *testing.T) {
 			<-gate
 		}
 	}
-	j := w.start()
+	j = w.start()
 	id := w.change(1, 1)
 	go j.Commit(context.Background(), id)
-	<-busy // the next commit cannot begin yet
+	<-busy
+	return w, j, gate
+}
+
+// TestHold_afterWantedCommit: somebody who waits for room, with locks that the
+// holder will want, must not wait for the holder.
+func TestHold_afterWantedCommit(t *testing.T) {
+	w, j, gate := slowCommit(t)
 	h := w.begin(3)
 	began := make(chan struct{})
 	go func() {
@@ -60,20 +67,7 @@ func TestHold_afterWantedCommit(t *testing.T) {
 // TestHold_afterCheckpoint: so it is with a checkpoint that is asked for when
 // there is nothing to commit, and waits for a commit that comes later.
 func TestHold_afterCheckpoint(t *testing.T) {
-	w := newWorld(t, kinds[0], 1024, nil)
-	busy, gate := make(chan struct{}), make(chan struct{})
-	first := uint32(0)
-	w.cfg.OnCommit = func(id uint32) {
-		if first == 0 {
-			first = id
-			close(busy)
-			<-gate
-		}
-	}
-	j := w.start()
-	id := w.change(1, 1)
-	go j.Commit(context.Background(), id)
-	<-busy
+	w, j, gate := slowCommit(t)
 	done := make(chan error, 1)
 	go func() { done <- j.CheckpointUnheld(context.Background()) }()
 	for jobs := 0; jobs == 0; time.Sleep(time.Millisecond) {
@@ -81,7 +75,7 @@ func TestHold_afterCheckpoint(t *testing.T) {
 		jobs = len(j.jobs)
 		j.mu.Unlock()
 	}
-	id = w.change(2, 2)
+	id := w.change(2, 2)
 	held := make(chan func())
 	go func() { held <- w.hold() }()
 	time.Sleep(5 * time.Millisecond) // enough for a hold that does not wait
