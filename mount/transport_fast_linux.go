@@ -8,7 +8,6 @@ import (
 	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sys/unix"
 )
 
 // Opcodes that the transport itself knows.
@@ -106,7 +105,7 @@ func (t *transport) quickRead(ch *channel, req []byte) (int, fuse.Status, bool) 
 	if st != fuse.OK {
 		data = nil
 	}
-	t.answer(ch, &in.InHeader, st, data)
+	t.reply(ch, &in.InHeader, st, data)
 	return len(data), st, true
 }
 
@@ -144,7 +143,7 @@ func (t *transport) quickWrite(ch *channel, req []byte) (int, fuse.Status, bool)
 	n, st := t.write(in, data)
 	out := (*fuse.WriteOut)(unsafe.Pointer(&ch.small[0]))
 	*out = fuse.WriteOut{Size: n}
-	t.answer(ch, &in.InHeader, st, ch.small[:unsafe.Sizeof(*out)])
+	t.reply(ch, &in.InHeader, st, ch.small[:unsafe.Sizeof(*out)])
 	return int(n), st, true
 }
 
@@ -161,7 +160,7 @@ func (t *transport) quickLookup(ch *channel, h *fuse.InHeader, req []byte) (fuse
 	out := (*fuse.EntryOut)(unsafe.Pointer(&ch.small[0]))
 	*out = fuse.EntryOut{}
 	st := t.lookup(h, string(name), out)
-	t.answer(ch, h, st, ch.small[:unsafe.Sizeof(*out)])
+	t.reply(ch, h, st, ch.small[:unsafe.Sizeof(*out)])
 	return st, true
 }
 
@@ -178,7 +177,7 @@ func (t *transport) quickGetattr(ch *channel, req []byte) (fuse.Status, bool) {
 	out := (*fuse.AttrOut)(unsafe.Pointer(&ch.small[0]))
 	*out = fuse.AttrOut{}
 	st := t.getattr(in, out)
-	t.answer(ch, &in.InHeader, st, ch.small[:unsafe.Sizeof(*out)])
+	t.reply(ch, &in.InHeader, st, ch.small[:unsafe.Sizeof(*out)])
 	return st, true
 }
 
@@ -191,7 +190,7 @@ func (t *transport) quickStatfs(ch *channel, h *fuse.InHeader) (fuse.Status, boo
 	out := (*fuse.StatfsOut)(unsafe.Pointer(&ch.small[0]))
 	*out = fuse.StatfsOut{}
 	st := t.statfs(h, out)
-	t.answer(ch, h, st, ch.small[:unsafe.Sizeof(*out)])
+	t.reply(ch, h, st, ch.small[:unsafe.Sizeof(*out)])
 	return st, true
 }
 
@@ -212,33 +211,13 @@ func (t *transport) quickForget(req []byte) bool {
 	return true
 }
 
-// answer writes a header and, after a success, data, without joining them.
-func (t *transport) answer(ch *channel, h *fuse.InHeader, st fuse.Status, data []byte) {
+// reply answers from the fast path; a status other than OK goes without data.
+func (t *transport) reply(ch *channel, h *fuse.InHeader, st fuse.Status, data []byte) {
 	if st != fuse.OK {
 		data = nil
 	}
-	ch.hdr = fuse.OutHeader{Length: uint32(outHeaderLen + len(data)), Status: -int32(st), Unique: h.Unique}
-	ch.iov[0].Base = (*byte)(unsafe.Pointer(&ch.hdr))
-	ch.iov[0].SetLen(outHeaderLen)
-	n := 1
-	if len(data) > 0 {
-		ch.iov[1].Base = &data[0]
-		ch.iov[1].SetLen(len(data))
-		n = 2
-	}
-	for {
-		_, _, errno := unix.Syscall(unix.SYS_WRITEV, uintptr(ch.fd), uintptr(unsafe.Pointer(&ch.iov[0])), uintptr(n))
-		if errno == unix.EINTR {
-			continue
-		}
-		ch.iov[1].Base = nil
-		var err error
-		if errno != 0 {
-			err = errno
-		}
-		if t.sent(h.Opcode, err) && st == fuse.OK {
-			t.answerStatus(ch.fd, h, fuse.EIO)
-		}
-		return
+	*ch.hdr = fuse.OutHeader{Length: uint32(outHeaderLen + len(data)), Status: -int32(st), Unique: h.Unique}
+	if t.sent(h.Opcode, ch.answer(ch.hdr, data)) && st == fuse.OK {
+		t.answerStatus(ch, h, fuse.EIO)
 	}
 }

@@ -147,23 +147,23 @@ func (t *transport) agreeOn(ch *channel, req []byte) error {
 	start := time.Now()
 	h, ok := header(req)
 	if !ok || h.Opcode != opInit {
-		t.malformed(ch.fd, req, start)
+		t.malformed(ch, req, start)
 		return errors.New("the first request is not INIT")
 	}
 	in := fuse.InitIn{}
 	copy((*[unsafe.Sizeof(in)]byte)(unsafe.Pointer(&in))[:], req)
 	if in.Major != 7 || in.Minor < oldestMinor {
-		t.answerStatus(ch.fd, h, fuse.Status(unix.EPROTO))
+		t.answerStatus(ch, h, fuse.Status(unix.EPROTO))
 		return fmt.Errorf("FUSE protocol %d.%d of the kernel: 7.%d and later is spoken here", in.Major, in.Minor, oldestMinor)
 	}
 	out := ch.out[:smallAnswer]
 	n, st := t.proto.HandleRequest([][]byte{req}, [][]byte{out})
 	if st != fuse.OK || n < outHeaderLen {
-		t.answerStatus(ch.fd, h, fuse.EIO)
+		t.answerStatus(ch, h, fuse.EIO)
 		return fmt.Errorf("answer INIT: %w", syscall.Errno(st))
 	}
 	if o := (*fuse.OutHeader)(unsafe.Pointer(&out[0])); o.Status != 0 {
-		t.send(ch.fd, opInit, out[:n])
+		t.send(ch, h, fuse.Status(-o.Status), nil)
 		return fmt.Errorf("FUSE protocol %d.%d of the kernel: %w", in.Major, in.Minor, syscall.Errno(-o.Status))
 	}
 	if n < outHeaderLen+int(unsafe.Sizeof(fuse.InitOut{})) {
@@ -174,7 +174,7 @@ func (t *transport) agreeOn(ch *channel, req []byte) error {
 	if nt, ok := t.raw.(negotiator); ok {
 		nt.Negotiated(t.init.caps)
 	}
-	t.send(ch.fd, opInit, out[:n])
+	t.send(ch, h, fuse.OK, out[outHeaderLen:n])
 	t.count(h, start, fuse.OK, 0)
 	t.log.Debug("fuse connection", "protocol", fmt.Sprintf("7.%d", t.init.minor), "offered", fmt.Sprintf("%#x", in.Flags64()),
 		"agreed", fmt.Sprintf("%#x", t.init.caps), "max_write", rep.MaxWrite, "max_pages", rep.MaxPages)

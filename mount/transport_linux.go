@@ -40,6 +40,8 @@ const (
 	maxDetached = 1024
 	// maxReadErrors is how many unexpected errors in a row end a reader.
 	maxReadErrors = 100
+	// smallLen holds the structured part of any answer.
+	smallLen = 256
 )
 
 // transport carries requests from a FUSE device to a file system and the
@@ -89,18 +91,20 @@ type transport struct {
 	err      error               // the first that ended a reader
 }
 
-// channel is a way to the device with its buffers; one reader holds it.
+// channel takes one request at a time and has room for its answer; one reader
+// holds it. Those of the device have fd, in and mapIn, others no descriptor (-1).
 type channel struct {
-	fd      int
-	own     bool          // fd is a clone, closed with the channel
-	in      []byte        // requests are read here: the data of a WRITE begins a page
-	mapIn   []byte        // the memory that in lies in
-	out     []byte        // answers' payload, page-aligned
-	since   atomic.Int64  // when the request at work was taken, nanoseconds of the transport's clock; 0: none
-	current atomic.Uint64 // the request being answered by the fast path; 0: none
-	hdr     fuse.OutHeader
-	small   [256]byte // structured part of an answer
-	iov     [2]unix.Iovec
+	way                     // where answers go
+	out     []byte          // room for an answer's payload, page-aligned
+	small   []byte          // room for the structured part of an answer; other channels than the device's may have out here
+	hdr     *fuse.OutHeader // of answers
+	since   atomic.Int64    // when the request at work was taken, nanoseconds of the transport's clock; 0: none
+	current atomic.Uint64   // the request being answered by the fast path; 0: none
+
+	fd    int
+	own   bool   // fd is a clone, closed with the channel
+	in    []byte // requests are read here: the data of a WRITE begins a page
+	mapIn []byte // the memory that in lies in, and before it hdr and small
 }
 
 // newTransport makes a transport on fd, which it owns from now on.
@@ -133,7 +137,12 @@ func (t *transport) newChannel() (*channel, error) {
 		_ = unix.Munmap(mapIn)
 		return nil, fmt.Errorf("answer buffer: %w", err)
 	}
-	ch := &channel{fd: t.fd, mapIn: mapIn, in: mapIn[page-writeInLen:], out: out}
+	// The answer's header and its structured part lie side by side: one piece for
+	// the kernel.
+	ch := &channel{
+		fd: t.fd, mapIn: mapIn, in: mapIn[page-writeInLen:], out: out,
+		hdr: (*fuse.OutHeader)(unsafe.Pointer(&mapIn[0])), small: mapIn[outHeaderLen : outHeaderLen+smallLen],
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.clone && len(t.channels) > 0 {
@@ -143,6 +152,7 @@ func (t *transport) newChannel() (*channel, error) {
 			t.clone = false
 		}
 	}
+	ch.way = &device{fd: ch.fd}
 	t.channels = append(t.channels, ch)
 	return ch, nil
 }
@@ -184,8 +194,10 @@ func (t *transport) close() {
 		if ch.own {
 			_ = unix.Close(ch.fd)
 		}
-		_ = unix.Munmap(ch.mapIn)
-		_ = unix.Munmap(ch.out)
+		if ch.mapIn != nil {
+			_ = unix.Munmap(ch.mapIn)
+			_ = unix.Munmap(ch.out)
+		}
 	}
 	t.channels, t.parked = nil, nil
 	if t.fd >= 0 {
@@ -323,10 +335,10 @@ func (t *transport) handle(ch *channel, req []byte) {
 	ch.since.Store(max(int64(start.Sub(t.began)), 1))
 	h, ok := header(req)
 	if !ok {
-		t.malformed(ch.fd, req, start)
+		t.malformed(ch, req, start)
 		return
 	}
-	if t.answerSelf(ch.fd, h, req, start) || t.detach(ch.fd, h, req, start) {
+	if t.answerSelf(ch, h, req, start) || t.detach(ch, h, req, start) {
 		return
 	}
 	t.inFlight.Add(1)
@@ -338,7 +350,11 @@ func (t *transport) handle(ch *channel, req []byte) {
 		t.count(h, start, st, n)
 		return
 	}
-	st = t.slow(ch.fd, req, ch.out)
+	var out []byte
+	if ch.fd >= 0 {
+		out = ch.out // elsewhere it may lie where the request does
+	}
+	st = t.slow(ch, req, out)
 	t.count(h, start, st, 0)
 }
 
@@ -352,36 +368,30 @@ func header(req []byte) (*fuse.InHeader, bool) {
 }
 
 // malformed answers what is no request, as far as it can be answered.
-func (t *transport) malformed(fd int, req []byte, start time.Time) {
+func (t *transport) malformed(w way, req []byte, start time.Time) {
 	t.log.Warn("malformed request", "length", len(req))
 	t.stats.add(0, time.Since(start), true, 0)
 	if len(req) < inHeaderLen {
 		return
 	}
 	h := (*fuse.InHeader)(unsafe.Pointer(&req[0]))
-	t.answerStatus(fd, h, fuse.EIO)
+	t.answerStatus(w, h, fuse.EIO)
 }
 
 // answerStatus answers with an errno, or with an empty success.
-func (t *transport) answerStatus(fd int, h *fuse.InHeader, st fuse.Status) {
+func (t *transport) answerStatus(w way, h *fuse.InHeader, st fuse.Status) {
 	switch h.Opcode {
 	case opForget, opBatchForget, opNotifyReply:
 		return
 	}
-	out := fuse.OutHeader{Length: uint32(outHeaderLen), Status: -int32(st), Unique: h.Unique}
-	t.send(fd, h.Opcode, (*[outHeaderLen]byte)(unsafe.Pointer(&out))[:])
+	t.send(w, h, st, nil)
 }
 
-// send writes one whole answer from one buffer.
-func (t *transport) send(fd int, op uint32, b []byte) {
-	for {
-		_, err := unix.Write(fd, b)
-		if err == unix.EINTR {
-			continue
-		}
-		t.sent(op, err)
-		return
-	}
+// send answers, whatever the request is. It reports whether the request still
+// waits for an answer.
+func (t *transport) send(w way, h *fuse.InHeader, st fuse.Status, data []byte) (waits bool) {
+	out := fuse.OutHeader{Length: uint32(outHeaderLen + len(data)), Status: -int32(st), Unique: h.Unique}
+	return t.sent(h.Opcode, w.answer(&out, data))
 }
 
 // sent looks at the outcome of an answer. Requests that the kernel no longer

@@ -92,9 +92,9 @@ func (p *pollProbe) ask(mountpoint string) {
 }
 
 // answer takes the requests for the probe's file.
-func (p *pollProbe) answer(t *transport, fd int, h *fuse.InHeader, req []byte) bool {
+func (p *pollProbe) answer(t *transport, w way, h *fuse.InHeader, req []byte) bool {
 	if h.NodeId == probeNode {
-		p.answerNode(t, fd, h)
+		p.answerNode(t, w, h)
 		return true
 	}
 	if !p.on.Load() || h.Opcode != opLookup || h.NodeId != fuse.FUSE_ROOT_ID {
@@ -106,31 +106,23 @@ func (p *pollProbe) answer(t *transport, fd int, h *fuse.InHeader, req []byte) b
 	}
 	out := fuse.EntryOut{NodeId: probeNode, Generation: 1}
 	out.Ino, out.Mode, out.Nlink = probeNode, unix.S_IFREG|0o444, 1
-	t.reply(fd, h, (*[unsafe.Sizeof(out)]byte)(unsafe.Pointer(&out))[:])
+	t.send(w, h, fuse.OK, (*[unsafe.Sizeof(out)]byte)(unsafe.Pointer(&out))[:])
 	return true
 }
 
-func (p *pollProbe) answerNode(t *transport, fd int, h *fuse.InHeader) {
+func (p *pollProbe) answerNode(t *transport, w way, h *fuse.InHeader) {
 	switch h.Opcode {
 	case opGetattr:
 		out := fuse.AttrOut{}
 		out.Ino, out.Mode, out.Nlink = probeNode, unix.S_IFREG|0o444, 1
-		t.reply(fd, h, (*[unsafe.Sizeof(out)]byte)(unsafe.Pointer(&out))[:])
+		t.send(w, h, fuse.OK, (*[unsafe.Sizeof(out)]byte)(unsafe.Pointer(&out))[:])
 	case opOpen:
 		out := fuse.OpenOut{}
-		t.reply(fd, h, (*[unsafe.Sizeof(out)]byte)(unsafe.Pointer(&out))[:])
+		t.send(w, h, fuse.OK, (*[unsafe.Sizeof(out)]byte)(unsafe.Pointer(&out))[:])
 	case opRelease, opFlush, opForget:
-		t.answerStatus(fd, h, fuse.OK)
+		t.answerStatus(w, h, fuse.OK)
 	default:
 		// Not ENOSYS: the kernel would take it for an answer about all files.
-		t.answerStatus(fd, h, fuse.EIO)
+		t.answerStatus(w, h, fuse.EIO)
 	}
-}
-
-// reply sends a successful answer whose speed does not matter.
-func (t *transport) reply(fd int, h *fuse.InHeader, data []byte) {
-	b := make([]byte, outHeaderLen+len(data))
-	*(*fuse.OutHeader)(unsafe.Pointer(&b[0])) = fuse.OutHeader{Length: uint32(len(b)), Unique: h.Unique}
-	copy(b[outHeaderLen:], data)
-	t.send(fd, h.Opcode, b)
 }

@@ -22,7 +22,7 @@ type syncer interface {
 // that the reader can go on: one waiting for a lock must not keep the one who
 // holds it from coming in. When too many wait it reports false: the reader
 // answers itself then.
-func (t *transport) detach(fd int, h *fuse.InHeader, req []byte, start time.Time) bool {
+func (t *transport) detach(ch *channel, h *fuse.InHeader, req []byte, start time.Time) bool {
 	switch h.Opcode {
 	case opFsync, opFsyncdir, opSyncfs, opSetlkw, opIoctl, opFallocate, opLseek, opCopyRange:
 	default:
@@ -40,16 +40,16 @@ func (t *transport) detach(fd int, h *fuse.InHeader, req []byte, start time.Time
 	t.mu.Lock()
 	t.waiting[h.Unique] = struct{}{}
 	t.mu.Unlock()
-	go t.runLong(fd, own, start)
+	go t.runLong(ch.later(), own, start)
 	return true
 }
 
 // runLong answers a detached request.
-func (t *transport) runLong(fd int, req []byte, start time.Time) {
+func (t *transport) runLong(w way, req []byte, start time.Time) {
 	defer t.long.Done()
 	defer t.inFlight.Add(-1)
 	h := (*fuse.InHeader)(unsafe.Pointer(&req[0]))
-	st := t.slow(fd, req, nil)
+	st := t.slow(w, req, nil)
 	t.count(h, start, st, 0)
 	t.mu.Lock()
 	delete(t.waiting, h.Unique)
@@ -59,34 +59,34 @@ func (t *transport) runLong(fd int, req []byte, start time.Time) {
 
 // slow answers by go-fuse's ProtocolServer. out is a buffer for the answer; one
 // that is too short is replaced.
-func (t *transport) slow(fd int, req, out []byte) fuse.Status {
+func (t *transport) slow(w way, req, out []byte) fuse.Status {
 	h := (*fuse.InHeader)(unsafe.Pointer(&req[0]))
 	if h.Opcode == opSyncfs {
-		return t.syncfs(fd, h)
+		return t.syncfs(w, h)
 	}
 	need, ok := answerSize(h, req, t.init.maxWrite)
 	if !ok || len(req) < requestLen[h.Opcode%opCount] && h.Opcode < opCount || !writeWhole(h, req) {
-		t.answerStatus(fd, h, fuse.EINVAL)
+		t.answerStatus(w, h, fuse.EINVAL)
 		return fuse.EINVAL
 	}
 	if len(out) < need {
 		out = make([]byte, need)
 	}
-	n, st := t.proto.HandleRequest([][]byte{req}, [][]byte{out[:need]})
+	o := new(fuse.OutHeader)
+	n, st := t.proto.HandleRequest([][]byte{req}, [][]byte{(*[outHeaderLen]byte)(unsafe.Pointer(o))[:], out[:need]})
 	switch {
 	case n == 0 && st == fuse.OK: // no answer is due
 		return fuse.OK
 	case st != fuse.OK || n < outHeaderLen:
-		t.answerStatus(fd, h, fuse.EIO)
+		t.answerStatus(w, h, fuse.EIO)
 		return fuse.EIO
 	}
-	o := (*fuse.OutHeader)(unsafe.Pointer(&out[0]))
 	if h.Opcode == opInterrupt && o.Status == 0 {
 		return fuse.OK // the interrupted request has its own answer
 	}
-	o.Length = uint32(n)
-	t.send(fd, h.Opcode, out[:n])
-	return fuse.Status(-o.Status)
+	st = fuse.Status(-o.Status)
+	t.send(w, h, st, out[:n-outHeaderLen])
+	return st
 }
 
 // answerSize tells how large the answer to req may become, in bytes. ok is
@@ -141,18 +141,18 @@ var requestLen = func() (min [opCount]int) {
 }()
 
 // answerSelf takes requests that concern the transport alone.
-func (t *transport) answerSelf(fd int, h *fuse.InHeader, req []byte, start time.Time) bool {
+func (t *transport) answerSelf(w way, h *fuse.InHeader, req []byte, start time.Time) bool {
 	switch h.Opcode {
 	case opInit: // agreed on once, before the readers
-		t.answerStatus(fd, h, fuse.EIO)
+		t.answerStatus(w, h, fuse.EIO)
 	case opPoll: // files are always ready; the kernel asks no more
-		t.answerStatus(fd, h, fuse.ENOSYS)
+		t.answerStatus(w, h, fuse.ENOSYS)
 	case opInterrupt:
 		if !t.busyQuick(req) {
 			return false
 		}
 	default:
-		return t.probe.answer(t, fd, h, req)
+		return t.probe.answer(t, w, h, req)
 	}
 	t.count(h, start, fuse.OK, 0)
 	return true
@@ -177,7 +177,7 @@ func (t *transport) busyQuick(req []byte) bool {
 }
 
 // syncfs answers SYNCFS.
-func (t *transport) syncfs(fd int, h *fuse.InHeader) (st fuse.Status) {
+func (t *transport) syncfs(w way, h *fuse.InHeader) (st fuse.Status) {
 	st = fuse.ENOSYS
 	if s, ok := t.raw.(syncer); ok {
 		st = func() (st fuse.Status) {
@@ -185,6 +185,6 @@ func (t *transport) syncfs(fd int, h *fuse.InHeader) (st fuse.Status) {
 			return s.SyncFS(never, h)
 		}()
 	}
-	t.answerStatus(fd, h, st)
+	t.answerStatus(w, h, st)
 	return st
 }

@@ -119,7 +119,7 @@ func (t *transport) waitingReaders() int32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, ch := range t.channels {
-		if at := ch.since.Load(); at != 0 && at < late {
+		if at := ch.since.Load(); ch.fd >= 0 && at != 0 && at < late {
 			n++
 		}
 	}
