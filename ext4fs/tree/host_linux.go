@@ -152,9 +152,7 @@ func (s *scanner) rootAttrs(d *scanDir, fd int, b *scanBuffer) error {
 	s.dev = uint64(st.Dev)
 	e := &scanned{}
 	e.stat(&st)
-	if !s.o.NoXattrs {
-		e.xattrs, e.err = s.xattrs(fd, ".", s.base, e)
-	}
+	e.xattrs, e.err = s.xattrs(fd, ".", s.base, e)
 	d.attrs = e
 	return nil
 }
@@ -202,11 +200,9 @@ func (s *scanner) file(d *scanDir, e *scanned, fd int, b *scanBuffer) bool {
 			return true
 		}
 	}
-	if !s.o.NoXattrs {
-		e.xattrs, err = s.xattrs(fd, e.name, s.name(joinPath(d.path, e.name)), e)
-		if err != nil {
-			e.fail(err)
-		}
+	e.xattrs, err = s.xattrs(fd, e.name, s.name(joinPath(d.path, e.name)), e)
+	if err != nil {
+		e.fail(err)
 	}
 	return true
 }
@@ -248,9 +244,16 @@ func (b *scanBuffer) readlink(fd int, name string) (string, error) {
 	}
 }
 
-// xattrs reads the extended attributes of a file in an open directory.
+// xattrs reads the extended attributes of a file in an open directory. Of those
+// that are left out it reads the ACL, where that may have set the mode.
 func (s *scanner) xattrs(dir int, name, path string, e *scanned) ([]Xattr, error) {
+	if s.o.NoXattrs && (e.IsSymlink() || e.Mode&groupBits == 0) {
+		return nil, nil
+	}
 	list, err := s.attrs.Xattrs(dir, name, path, func(n string) bool {
+		if s.o.NoXattrs {
+			return n == xattrAccess
+		}
 		ok := wantedXattr(n)
 		if !ok {
 			e.warns = append(e.warns, fmt.Errorf("%s is not kept: ext4 has no such attributes", n))

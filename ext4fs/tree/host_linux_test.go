@@ -634,3 +634,37 @@ func TestLoad_layers(t *testing.T) {
 		t.Errorf("mode 0%o", tr.Node(both).Mode)
 	}
 }
+
+// TestDir_noXattrs: without its ACL a file gives its group what the ACL did.
+func TestDir_noXattrs(t *testing.T) {
+	dir := testimages.Scratch(t)
+	value := disk.EncodeCallACL([]disk.ACLEntry{
+		{Tag: disk.ACLUserObj, Perm: 6}, {Tag: disk.ACLUser, Perm: 6, ID: 1000}, {Tag: disk.ACLGroupObj, Perm: 4},
+		{Tag: disk.ACLMask, Perm: 6}, {Tag: disk.ACLOther, Perm: 0},
+	})
+	for _, name := range []string{"with", "without"} {
+		if err := os.WriteFile(dir+"/"+name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir+"/"+name, 0o660); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, at := range []string{dir, dir + "/with"} {
+		if err := unix.Setxattr(at, "system.posix_acl_access", value, 0); err != nil {
+			testimages.Absent(t, "needs ACLs: "+err.Error())
+		}
+	}
+	x := load(t, Options{NoXattrs: true}, Dir(dir))
+	for path, want := range map[string]uint16{
+		"": disk.ModeDir | 0o640, "with": disk.ModeRegular | 0o640, "without": disk.ModeRegular | 0o660,
+	} {
+		id, ok := x.LookupPath(path)
+		if !ok {
+			t.Fatal(path, "is not there")
+		}
+		if m := x.Node(id).Mode; m != want || len(x.Xattrs(id)) != 0 {
+			t.Errorf("%s: mode %o, not %o; attributes %v", path, m, want, x.Xattrs(id))
+		}
+	}
+}

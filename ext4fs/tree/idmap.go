@@ -193,6 +193,30 @@ func (o *Options) mapCapability(x *Xattr) error {
 	return nil
 }
 
+// groupBits are those of the owning group in a mode.
+const groupBits = 0o070
+
+// withoutACL is the mode of a file that is left without its attributes. The bits
+// of the group are the mask of the access ACL, if there is one: without it they
+// would let the group do what is meant for others that the ACL names.
+func withoutACL(mode uint16, list []Xattr) uint16 {
+	for _, x := range list {
+		if x.Name != xattrAccess {
+			continue
+		}
+		entries, err := xattr.ParseCallACL(x.Value)
+		if err != nil {
+			return mode // no ACL of Linux
+		}
+		for _, e := range entries {
+			if e.Tag == disk.ACLGroupObj {
+				mode &= e.Perm<<3 | ^uint16(groupBits)
+			}
+		}
+	}
+	return mode
+}
+
 // chmodACL makes the access ACL say what the mode says, as chmod(2) does.
 func chmodACL(list []Xattr, mode uint16) []Xattr {
 	for i, x := range list {

@@ -294,6 +294,7 @@ func bare(err error) error {
 func (l *layer) rules(f *found) error {
 	o := l.o
 	if o.NoXattrs {
+		f.Mode = withoutACL(f.Mode, f.xattrs)
 		f.xattrs = nil
 	}
 	if err := o.owners(f); err != nil {

@@ -34,7 +34,8 @@ type Options struct {
 	// link.
 	KeepDirSymlinks bool
 
-	// NoXattrs leaves extended attributes away, ACLs and capabilities too.
+	// NoXattrs leaves extended attributes away, ACLs and capabilities too. What
+	// an ACL gave to others than the owning group is not given to that.
 	NoXattrs bool
 
 	// Devtables are applied, in order, when all sources are there.

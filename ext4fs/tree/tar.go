@@ -366,11 +366,8 @@ func (u *unpack) keep(n int64) error {
 
 // attributes takes over the extended attributes that ext4 can have.
 func (u *unpack) attributes(f *found, path string, h *pax.Header) error {
-	if u.l.o.NoXattrs {
-		return nil
-	}
 	list, err := h.Xattrs(u.l.o.IDs)
-	if err != nil {
+	if err != nil && !u.l.o.NoXattrs {
 		u.l.warn(path, err)
 	}
 	if group, lost := h.LostACL(u.l.o.IDs); lost && !f.IsSymlink() {
@@ -378,6 +375,9 @@ func (u *unpack) attributes(f *found, path string, h *pax.Header) error {
 	}
 	for _, x := range list {
 		x := Xattr(x)
+		if u.l.o.NoXattrs && x.Name != xattrAccess {
+			continue // the ACL changes the mode
+		}
 		ok, err := f.attribute(&x)
 		if err != nil {
 			u.l.warn(path, fmt.Errorf("attribute %s: %w", x.Name, err))

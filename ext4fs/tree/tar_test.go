@@ -584,6 +584,35 @@ func TestFromTar_lostACL(t *testing.T) {
 	}
 }
 
+// TestFromTar_noXattrs: of a file that is left without its ACL the group keeps
+// what the ACL gave it, which the mask, in the mode, bounds.
+func TestFromTar_noXattrs(t *testing.T) {
+	value := func(group, mask uint16) string {
+		return string(disk.EncodeCallACL([]disk.ACLEntry{
+			{Tag: disk.ACLUserObj, Perm: 6}, {Tag: disk.ACLUser, Perm: 7, ID: 1000}, {Tag: disk.ACLGroupObj, Perm: group},
+			{Tag: disk.ACLMask, Perm: mask}, {Tag: disk.ACLOther, Perm: 1},
+		}))
+	}
+	for _, tt := range []struct {
+		key, value string
+		mode, want uint16
+	}{
+		{"SCHILY.acl.access", "user::rwx\nuser:1000:rwx\ngroup::r--\nmask::rwx\nother::--x\n", 0o2771, 0o2741},
+		{"SCHILY.acl.access", "user::rwx\nuser:nobody-here:rwx\ngroup::r--\nmask::rwx\nother::---\n", 0o2770, 0o2740},
+		{"SCHILY.acl.access", "user::rwx\ngroup::r-x\nother::---\n", 0o750, 0o750},
+		{"SCHILY.xattr.system.posix_acl_access", value(0, 7), 0o671, 0o601},
+		{"SCHILY.xattr.system.posix_acl_access", value(6, 5), 0o651, 0o641},
+		{"SCHILY.xattr.user.note", "n", 0o664, 0o664},
+	} {
+		h := tar.Header{Name: "f", Mode: int64(tt.mode), Format: tar.FormatPAX, PAXRecords: map[string]string{tt.key: tt.value}}
+		x := loadAll(t, Options{NoXattrs: true}, TarReader(bytes.NewReader(tarOf(t, h))))
+		id, _ := x.LookupPath("f")
+		if m := x.Node(id).Mode; m != disk.ModeRegular|tt.want || len(x.Xattrs(id)) != 0 {
+			t.Errorf("%s %q: mode %o, not %o; attributes %v", tt.key, tt.value, m, tt.want, x.Xattrs(id))
+		}
+	}
+}
+
 // TestFromTar_filter: a file that is left out is there for its other names.
 func TestFromTar_filter(t *testing.T) {
 	data := tarOf(t, tdir("a"), tar.Header{Name: "a/x"}, tdir("b"), thard("b/y", "a/x"), thard("b/z", "a/x"), tdir("c"), tar.Header{Name: "c/w"}, thard("c/v", "c/w"))
