@@ -28,7 +28,9 @@ func (m *Image) fileWriter(size int64) Writer {
 	case m.isDev:
 		return newBlockWriter(m.file, size)
 	case m.unknown && m.early:
-		return &early{unsynced: unsynced{h}}
+		e := &early{unsynced: unsynced{h}}
+		e.fresh.Store(earlyBytes - earlyStart)
+		return e
 	case m.unknown:
 		return unsynced{h}
 	default:
@@ -53,8 +55,12 @@ func (m *Image) WriteEarly() {
 	}
 }
 
-// earlyBytes is how much is written before the host is told to begin.
-const earlyBytes = 4 << 20
+// The host is told to begin after every earlyBytes, but not before earlyStart:
+// so little is on the disk as soon if the host gets it all at once.
+const (
+	earlyBytes = 4 << 20
+	earlyStart = 32 << 20
+)
 
 // early is an unsynced file that will be synced.
 type early struct {

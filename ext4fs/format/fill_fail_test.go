@@ -131,7 +131,7 @@ func TestWrite_interrupted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = j.Write(t.Context(), failing{w, 200 << 10})
+			_, err = j.Write(t.Context(), failing{w, 20 << 10})
 			return err
 		}, syscall.EIO},
 	} {

@@ -169,9 +169,7 @@ func (p *plan) blockUninit(g disk.GroupNum, used uint32) bool {
 // inodeBitmap makes b, one block, the bitmap of a group of whose n inodes the
 // first used ones are in use.
 func inodeBitmap(b []byte, used, n uint32) {
-	for i := range b {
-		b[i] = 0xff
-	}
+	setAll(b)
 	clearBits(b, used, n-used)
 }
 

@@ -95,3 +95,14 @@ func (m *image) write(ctx context.Context, bn disk.BlockNum, p []byte) error {
 	}
 	return nil
 }
+
+// writeV is write of several buffers, for blocks that follow each other.
+func (m *image) writeV(ctx context.Context, bn disk.BlockNum, bufs [][]byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := device.WriteV(m.w, bufs, int64(bn)*int64(m.p.sb.BlockSize())); err != nil {
+		return fmt.Errorf("write block %d: %w", bn, err)
+	}
+	return nil
+}

@@ -36,9 +36,20 @@ func (s *blockSet) all(yield func(interval) bool) {
 	}
 }
 
-// at is the index of the first interval that ends after block b.
+// at is the index of the first interval that ends after block b. Mostly that is
+// one next to the gap: the tables of a flex group make three.
 func (s *blockSet) at(b uint64) int {
-	return sort.Search(s.len(), func(i int) bool { return s.get(i).to > b })
+	n, k := len(s.before), len(s.behind)
+	i := n
+	for ; i > 0 && s.before[i-1].to > b; i-- {
+		if n-i == 4 {
+			return sort.Search(i, func(i int) bool { return s.before[i].to > b })
+		}
+	}
+	if i < n || k == 0 || s.behind[k-1].to > b {
+		return i
+	}
+	return n + sort.Search(k, func(i int) bool { return s.behind[k-1-i].to > b })
 }
 
 // add adds n blocks.

@@ -294,15 +294,24 @@ func (s *space) freeIn(g disk.GroupNum) uint32 {
 // cluster in use, the padding after the last one set. It returns the number of
 // free clusters.
 func (s *space) groupUsed(g disk.GroupNum, b []byte) uint32 {
-	for i := range b {
-		b[i] = 0xff
-	}
+	setAll(b)
 	total := uint32(0)
 	for first, n := range s.freeRuns(g) {
 		clearBits(b, first, n)
 		total += n
 	}
 	return total
+}
+
+// setAll sets all bits of b.
+func setAll(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	b[0] = 0xff
+	for n := 1; n < len(b); n *= 2 {
+		copy(b[n:], b[:n])
+	}
 }
 
 // clearBits clears n bits of b from bit first on.

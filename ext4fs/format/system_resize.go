@@ -67,33 +67,33 @@ func (p *plan) backupGroups(limit uint64) []disk.GroupNum {
 	return list
 }
 
-// reservedPiece is how many bytes of reserved blocks are written at once.
-const reservedPiece = 256 << 10
+// reservedPiece is how many reserved blocks are written at once: each is two
+// buffers, and Linux takes 1024.
+const reservedPiece = 512
 
-// writeReserved writes the reserved blocks of the primary descriptors.
+// writeReserved writes the reserved blocks of the primary descriptors. Each
+// begins with its pointers; the zeros behind those are the same for all.
 func (m *image) writeReserved(ctx context.Context, first disk.BlockNum, backups []disk.GroupNum) error {
 	sb := &m.p.sb
 	if len(backups) == 0 && m.p.zeroed {
 		return nil
 	}
-	bs := uint32(sb.BlockSize())
-	reserved := uint32(sb.ReservedGDTBlocks)
-	buf := make([]byte, 0, min(reserved*bs, max(reservedPiece, bs)))
-	from := uint32(0)
-	for k := range reserved {
-		n := len(buf)
-		buf = buf[:n+int(bs)]
-		b := buf[n:]
-		clear(b)
-		for j, g := range backups {
-			bn := uint32(first) + k + uint32(g)*sb.BlocksPerGroup
-			binary.LittleEndian.PutUint32(b[4*j:], bn)
-		}
-		if len(buf)+int(bs) > cap(buf) || k == reserved-1 {
-			if err := m.write(ctx, first+disk.BlockNum(from), buf); err != nil {
-				return err
+	reserved := int(sb.ReservedGDTBlocks)
+	size := 4 * len(backups)
+	zeros := make([]byte, sb.BlockSize()-size)
+	pointers := make([]byte, 0, min(reserved, reservedPiece)*size)
+	bufs := make([][]byte, 0, 2*min(reserved, reservedPiece))
+	for from := 0; from < reserved; from += reservedPiece {
+		pointers, bufs = pointers[:0], bufs[:0]
+		for k := from; k < min(from+reservedPiece, reserved); k++ {
+			n := len(pointers)
+			for _, g := range backups {
+				pointers = binary.LittleEndian.AppendUint32(pointers, uint32(first)+uint32(k)+uint32(g)*sb.BlocksPerGroup)
 			}
-			buf, from = buf[:0], k+1
+			bufs = append(bufs, pointers[n:], zeros)
+		}
+		if err := m.writeV(ctx, first+disk.BlockNum(from), bufs); err != nil {
+			return err
 		}
 	}
 	return nil

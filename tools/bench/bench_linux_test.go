@@ -162,6 +162,13 @@ func TestResult(t *testing.T) {
 	if r.Others[0].WallRatio != 0.5 {
 		t.Errorf("other %+v", r.Others[0])
 	}
+	m := newResult(&job{instant: true, peer: j.peer, ours: j.ours})
+	for i, ms := range []time.Duration{20, 60, 25} {
+		m.add(map[string]cost{"p": r.rounds[i]["p"], "e": {Wall: ms * time.Millisecond, CPU: ms * time.Millisecond}})
+	}
+	if m.Wall != 0.25 || m.CPU != 25 {
+		t.Errorf("ratios %v and %v of the medians", m.Wall, m.CPU)
+	}
 	var out bytes.Buffer
 	if err := printTable(&out, []*result{r, {What: "broken", Error: "x"}}); err != nil {
 		t.Fatal(err)

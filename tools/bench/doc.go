@@ -8,9 +8,10 @@
 //
 // Peer and e4kit run in turn, each round in the other order, and what counts
 // is the median over the rounds of the ratio of e4kit to the peer: what else
-// the machine does then disturbs both. The image lies on a disk and, but for
-// the jobs that say cold, in the page cache. Trees go to a tmpfs, and so does
-// what the programs print.
+// the machine does then disturbs both. Of jobs that take milliseconds there are
+// more rounds, and it is the ratio of the medians. The image lies on a disk and,
+// but for the jobs that say cold, in the page cache. Trees go to a tmpfs, and so
+// does what the programs print.
 //
 // Cold means that the image was dropped from the page cache by posix_fadvise,
 // which disturbs nobody else; the programs themselves stay warm.
@@ -23,7 +24,7 @@
 // memory in the peak of a child.
 //
 // Images that are made lie on the tmpfs, sources too, but for the jobs that say
-// disk. For them it is told what they take of the host's disk and, of empty
+// disk, and are new files every time. For them it is told what they take of the host's disk and, of empty
 // ones, in how many writes they were made, which strace counts in a run of its
 // own. Where tar2ext4 is installed it is measured too.
 //

@@ -20,15 +20,16 @@ type result struct {
 	Rounds    int        `json:"rounds"`
 	Peer      sideResult `json:"peer"`
 	E4kit     sideResult `json:"e4kit"`
-	Wall      float64    `json:"wall_ratio"` // medians of the rounds' ratios
+	Wall      float64    `json:"wall_ratio"` // see ratios
 	CPU       float64    `json:"cpu_ratio"`
 	Met       bool       `json:"met"`
 	MemoryMet bool       `json:"memory_met"`
 	Others    []*other   `json:"others,omitempty"`
 	Error     string     `json:"error,omitempty"`
 
-	rounds []map[string]cost
-	memory int64
+	rounds  []map[string]cost
+	memory  int64
+	medians bool // are compared, not the runs of a round
 }
 
 // sideResult is the median of what a side took.
@@ -49,7 +50,7 @@ type other struct {
 }
 
 func newResult(j *job) *result {
-	r := &result{Job: j.name, What: j.what, Goal: j.goal, memory: memoryBound}
+	r := &result{Job: j.name, What: j.what, Goal: j.goal, memory: memoryBound, medians: j.instant}
 	if j.memory != 0 {
 		r.memory = j.memory
 	}
@@ -85,12 +86,12 @@ func (r *result) add(costs map[string]cost) {
 	r.Rounds = len(r.rounds)
 	r.side(&r.Peer)
 	r.side(&r.E4kit)
-	r.Wall, r.CPU = r.ratios(r.E4kit.Name)
+	r.Wall, r.CPU = r.ratios(&r.E4kit)
 	r.Met = r.Wall <= r.Goal
 	r.MemoryMet = r.E4kit.RSS <= r.memory
 	for _, o := range r.Others {
 		r.side(&o.sideResult)
-		o.WallRatio, o.CPURatio = r.ratios(o.Name)
+		o.WallRatio, o.CPURatio = r.ratios(&o.sideResult)
 	}
 }
 
@@ -104,11 +105,18 @@ func (r *result) side(s *sideResult) {
 	s.Wall, s.CPU = median(walls), median(cpus)
 }
 
-func (r *result) ratios(name string) (wall, cpu float64) {
+// ratios are those of s to the peer: the medians of the rounds' ratios, since
+// what else the machine does in a round disturbs both. It does not where a round
+// is a few milliseconds: then they are the ratios of the medians.
+func (r *result) ratios(s *sideResult) (wall, cpu float64) {
+	const least = 1e-6
+	if r.medians {
+		return s.Wall / max(r.Peer.Wall, least), s.CPU / max(r.Peer.CPU, least)
+	}
 	var walls, cpus []float64
 	for _, c := range r.rounds {
-		walls = append(walls, c[name].Wall.Seconds()/max(c[r.Peer.Name].Wall.Seconds(), 1e-6))
-		cpus = append(cpus, c[name].CPU.Seconds()/max(c[r.Peer.Name].CPU.Seconds(), 1e-6))
+		walls = append(walls, c[s.Name].Wall.Seconds()/max(c[r.Peer.Name].Wall.Seconds(), least))
+		cpus = append(cpus, c[s.Name].CPU.Seconds()/max(c[r.Peer.Name].CPU.Seconds(), least))
 	}
 	return median(walls), median(cpus)
 }

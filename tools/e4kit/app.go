@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -137,12 +138,27 @@ func newApp(e *env, commands []*cli.Command) *cli.App {
 		ErrWriter:                 io.Discard,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		DisableSliceFlagSeparator: true,
+		Compiled:                  time.Unix(0, 0), // else cli asks for the time of our file
 		Commands:                  commands,
 	}
 	for _, c := range app.Commands {
 		finishCommand(e, c, c.Name)
 	}
+	setUp(app)
 	return app
+}
+
+// setUp lets cli prepare itself without flags in sight: it would make texts of
+// all that have a category, for a help that is not its own.
+func setUp(app *cli.App) {
+	flags := make([][]cli.Flag, len(app.Commands))
+	for i, c := range app.Commands {
+		flags[i], c.Flags = c.Flags, nil
+	}
+	app.Setup()
+	for i, c := range app.Commands {
+		c.Flags = flags[i]
+	}
 }
 
 // finishCommand gives a command what all of them share.

@@ -7,7 +7,19 @@ import (
 	"syscall"
 )
 
-func main() { os.Exit(mainStatus()) }
+func main() {
+	roomyStack()
+	os.Exit(mainStatus())
+}
+
+// roomyStack has Go grow the stack once, while there is nothing on it, and not
+// again and again while a command goes deeper: each time it looks up all frames.
+//
+//go:noinline
+func roomyStack() byte {
+	var room [24 << 10]byte
+	return room[len(os.Args)%len(room)]
+}
 
 // mainStatus is main without the exit, so that defers run.
 func mainStatus() int {
