@@ -28,7 +28,7 @@ func TestFormat_dumpe2fsTellsTheSame(t *testing.T) {
 		"3M", "100M", "1G", "10G", "100G", "-t ext2 1G", "-t ext3 1G", "-b 1024 -t ext3 100M", "-O bigalloc 10G", "-O meta_bg,^resize_inode 5G",
 		"-O sparse_super2 1G", "-E packed_meta_blocks=1 5G", "-O ^flex_bg 1G", "-O quota,project,mmp 1G", "-O inline_data,orphan_file 1G",
 		"-O fast_commit 5G", "-b 65536 10G", "-O uninit_bg,^metadata_csum 1G", "-E stride=16,stripe_width=64 -G 8 5G", "-O casefold,encrypt,verity 1G",
-		"-L label -M /mnt -e panic -m 1.5 700M",
+		"-L label -M /mnt -e panic -m 1.5 700M", "-O ^large_file 1G",
 	} {
 		t.Run(strings.ReplaceAll(string(c), " ", "_"), func(t *testing.T) {
 			theirs, err := c.mke2fs(t, dir)

@@ -132,3 +132,31 @@ func checkPlaces(t *testing.T, seed uint64, p *plan) {
 		}
 	}
 }
+
+// TestPlan_largeFile: a hidden file of 2 GiB or more needs the feature, also
+// where it was not wanted; e2fsck complains without it.
+func TestPlan_largeFile(t *testing.T) {
+	for _, tt := range []struct {
+		args mkfsCase
+		want bool
+	}{
+		{"-t ext4 -O ^large_file 1G", true}, // the resize inode
+		{"-t ext2 -O ^large_file 1G", true},
+		{"-t ext4 -b 1024 -O ^large_file 1G", false},
+		{"-t ext4 -O ^large_file,^resize_inode 1G", false},
+		{"-t ext4 -O ^large_file,^resize_inode -J size=2047 30G", false},
+		{"-t ext4 -O ^large_file,^resize_inode -J size=2048 30G", true},
+		{"-t ext4 -O large_file,^resize_inode 1G", true},
+		{"-t ext2 -r 0 1G", false},
+	} {
+		j, err := Plan(context.Background(), *tt.args.options(t), nil)
+		if err != nil {
+			t.Errorf("%s: %v", tt.args, err)
+			continue
+		}
+		sb := j.Super()
+		if got := sb.Features.ROCompat.Has(disk.ROCompatLargeFile); got != tt.want {
+			t.Errorf("%s: large_file %v", tt.args, got)
+		}
+	}
+}

@@ -1,6 +1,8 @@
 package format
 
 import (
+	"math"
+
 	"github.com/e4kit/e4kit/ext4fs/disk"
 	"github.com/e4kit/e4kit/ext4fs/extent"
 	"github.com/e4kit/e4kit/ext4fs/indirect"
@@ -78,10 +80,25 @@ func (b *builder) placeHidden() error {
 		}
 	}
 	b.chooseQuota()
+	b.requireLargeFile()
 	if n := b.o.OrphanFileSize.blocks(sb.LogBlockSize); n > orphanMax && sb.Features.Compat.Has(disk.CompatOrphanFile) {
 		b.warn("the orphan file has %d blocks, not %d", orphanMax, n)
 	}
 	return nil
+}
+
+// requireLargeFile sets the feature that hidden files of 2 GiB or more need, also
+// if it is not wanted, as mke2fs does.
+func (b *builder) requireLargeFile() {
+	sb := &b.sb
+	bs := sb.BlockSize()
+	longest := int64(b.journal.blocks) * int64(bs)
+	if b.dind != 0 {
+		longest = max(longest, resizeInodeSize(bs))
+	}
+	if longest > math.MaxInt32 && sb.RevLevel > 0 {
+		sb.Features.ROCompat |= disk.ROCompatLargeFile
+	}
 }
 
 // inodeGoal is where mke2fs begins to look for blocks of a new inode.

@@ -46,13 +46,19 @@ func (m *image) writeResizeInode(ctx context.Context) error {
 	i := m.newRecord()
 	i.SetMode(disk.ModeRegular | 0o600)
 	i.SetLinks(1)
-	i.SetSize(int64((directBlocks + per + per*per) * uint64(bs)))
+	i.SetSize(resizeInodeSize(bs))
 	m.stamp(i)
 	le.PutUint32(i.Block()[4*resizeSlot:], uint32(p.dind))
 	clusters := 1 + uint64(reserved)*uint64(1+len(backups))
 	i.SetSectors(clusters*uint64(sb.ClusterRatio())*uint64(bs/512), true, bs)
 	m.putInode(disk.ResizeInode, i)
 	return nil
+}
+
+// resizeInodeSize is the size of the resize inode.
+func resizeInodeSize(bs int) int64 {
+	per := int64(bs / 4)
+	return (directBlocks + per + per*per) * int64(bs)
 }
 
 // backupGroups are the groups with copies of the descriptors, at most limit of

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -152,6 +153,7 @@ func (s *scanner) rootAttrs(d *scanDir, fd int, b *scanBuffer) error {
 	s.dev = uint64(st.Dev)
 	e := &scanned{}
 	e.stat(&st)
+	e.wideTimes(fd, "")
 	e.xattrs, e.err = s.xattrs(fd, ".", s.base, e)
 	d.attrs = e
 	return nil
@@ -175,6 +177,28 @@ func (e *scanned) stat(st *unix.Stat_t) {
 	}
 }
 
+// wideTimes reads the times anew where the others have 32 bits of seconds, which
+// end in 2038: on machines with words of 32 bits.
+func (e *scanned) wideTimes(dir int, name string) {
+	if strconv.IntSize == 32 {
+		e.statx(dir, name)
+	}
+}
+
+// statx reads the times with their 64 bits; "" is dir itself. Kernels before 4.11
+// have nothing but the others.
+func (e *scanned) statx(dir int, name string) {
+	var st unix.Statx_t
+	err := ignoringIntr(func() error {
+		return unix.Statx(dir, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &st)
+	})
+	if err == nil {
+		e.Atime = UnixTime(st.Atime.Sec, int64(st.Atime.Nsec))
+		e.Mtime = UnixTime(st.Mtime.Sec, int64(st.Mtime.Nsec))
+		e.Ctime = UnixTime(st.Ctime.Sec, int64(st.Ctime.Nsec))
+	}
+}
+
 // file reads all about a file but its content; false if it is left out.
 func (s *scanner) file(d *scanDir, e *scanned, fd int, b *scanBuffer) bool {
 	var st unix.Stat_t
@@ -184,6 +208,7 @@ func (s *scanner) file(d *scanDir, e *scanned, fd int, b *scanBuffer) bool {
 		return true
 	}
 	e.stat(&st)
+	e.wideTimes(fd, e.name)
 	if !s.take(d, e) {
 		return false
 	}

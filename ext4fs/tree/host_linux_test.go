@@ -668,3 +668,41 @@ func TestDir_noXattrs(t *testing.T) {
 		}
 	}
 }
+
+// TestScanned_statx: what machines with words of 32 bits read times with gives
+// those that others read.
+func TestScanned_statx(t *testing.T) {
+	dir := t.TempDir()
+	far := time.Unix(7258118400, 250000000) // in 2200
+	if err := os.WriteFile(dir+"/f", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(dir+"/f", far.Add(time.Hour), far); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("f", dir+"/l"); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for _, name := range []string{"", "f", "l"} {
+		var st unix.Stat_t
+		if err := unix.Lstat(dir+"/"+name, &st); err != nil {
+			t.Fatal(err)
+		}
+		if name == "" {
+			if err := unix.Fstat(fd, &st); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var want, got scanned
+		want.stat(&st)
+		got.statx(fd, name)
+		if got.Atime != want.Atime || got.Mtime != want.Mtime || got.Ctime != want.Ctime {
+			t.Errorf("%q: %v %v %v, not %v %v %v", name, got.Atime, got.Mtime, got.Ctime, want.Atime, want.Mtime, want.Ctime)
+		}
+	}
+}

@@ -95,7 +95,7 @@ func parseSpec(text string) (seSpec, error) {
 	case len(f) == 3:
 		kind, ok := seTypes[f[1]]
 		if !ok {
-			return s, fmt.Errorf("type of file %q is not one of -- -d -l -c -b -s -p: %w", f[1], ErrSyntax)
+			return s, fmt.Errorf("type of file %q is not one of -- -d -l -c -b -s -p: %w", excerpt(f[1]), ErrSyntax)
 		}
 		s.kind = kind
 	case len(f) != 2:
@@ -104,7 +104,7 @@ func parseSpec(text string) (seSpec, error) {
 	context := f[len(f)-1]
 	if context != "<<none>>" {
 		if strings.Count(context, ":") < 2 || strings.IndexByte(context, 0) >= 0 {
-			return s, fmt.Errorf("context %q is not USER:ROLE:TYPE: %w", context, ErrSyntax)
+			return s, fmt.Errorf("context %q is not USER:ROLE:TYPE: %w", excerpt(context), ErrSyntax)
 		}
 		s.context = context + "\x00"
 	}

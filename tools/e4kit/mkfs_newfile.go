@@ -21,7 +21,7 @@ type newFile struct {
 // createNew makes a file that will be called path.
 func createNew(path string) (*newFile, error) {
 	dir := filepath.Dir(path)
-	f, err := createUnnamed(dir)
+	f, err := createUnnamed(path)
 	if err == nil {
 		return &newFile{f: f, path: path}, nil
 	}

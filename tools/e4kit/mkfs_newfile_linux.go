@@ -4,19 +4,27 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// createUnnamed makes a file without a name. errors.ErrUnsupported: the file
-// system knows none, or there is no way to name it later.
-func createUnnamed(dir string) (*os.File, error) {
+// createUnnamed makes a file without a name, in the folder where it will be called
+// path: that is what errors about it tell. errors.ErrUnsupported: the file system
+// knows none, or there is no way to name it later.
+func createUnnamed(path string) (*os.File, error) {
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
 		return nil, errors.ErrUnsupported
 	}
-	f, err := os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o666)
+	dir := filepath.Dir(path)
+	fd, err := unix.Open(dir, unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, 0o666)
+	for errors.Is(err, unix.EINTR) {
+		fd, err = unix.Open(dir, unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, 0o666)
+	}
 	switch {
+	case err == nil:
+		return os.NewFile(uintptr(fd), path), nil
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EISDIR), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EINVAL):
 		return nil, errors.ErrUnsupported
 	case errors.Is(err, unix.ENOENT):
@@ -25,7 +33,7 @@ func createUnnamed(dir string) (*os.File, error) {
 			return nil, errors.ErrUnsupported
 		}
 	}
-	return f, err
+	return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
 }
 
 // nameUnnamed gives an unnamed file a name that nothing has yet.

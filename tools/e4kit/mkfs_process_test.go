@@ -133,6 +133,22 @@ func TestProcess_mkfsKilledInPlace(t *testing.T) {
 	t.Log(counts)
 }
 
+// TestProcess_mkfsTooLarge: what goes wrong with the file that has no name yet
+// is told of the name that it was to have, and nothing is left.
+func TestProcess_mkfsTooLarge(t *testing.T) {
+	dir := testimages.Scratch(t)
+	for _, form := range []string{"img", "img.zst"} {
+		img := filepath.Join(dir, "made."+form)
+		out, err := exec.Command("sh", "-c", `ulimit -f 1024 && exec "$@"`, "sh", program(t), "mkfs", img, "1G").CombinedOutput()
+		if want := "e4kit: " + img + ": file too large\n"; err == nil || string(out) != want {
+			t.Errorf("%s: %v, %q, not %q", form, err, out, want)
+		}
+	}
+	if left := tree(t, dir); len(left) != 0 {
+		t.Errorf("left %q", left)
+	}
+}
+
 // TestMkfs_interruptedBefore: an image is whole as long as the one that is to
 // take its place is not begun.
 func TestMkfs_interruptedBefore(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -28,8 +29,9 @@ func (e *env) mkfsRuleFlags(c *cli.Context, o *mkfsOptions) error {
 	}
 	r.NoXattrs, r.OneFS, r.Platform = c.Bool("no-xattrs"), c.Bool("one-file-system"), c.String("platform")
 	r.KeepDirSymlinks = c.Bool("keep-directory-symlink")
-	if c.IsSet("platform") && strings.Count(r.Platform, "/") < 1 {
-		return e.usagef("--platform %s: want OS/ARCH, such as linux/arm64", r.Platform)
+	if parts := strings.Split(r.Platform, "/"); c.IsSet("platform") &&
+		(len(parts) < 2 || len(parts) > 3 || slices.Contains(parts, "")) {
+		return e.usagef("--platform %s: want OS/ARCH or OS/ARCH/VARIANT, such as linux/arm64", r.Platform)
 	}
 	if err := e.mkfsOwnerFlags(c, r); err != nil {
 		return err
@@ -40,6 +42,13 @@ func (e *env) mkfsRuleFlags(c *cli.Context, o *mkfsOptions) error {
 			return e.usagef("--chmod: %v", err)
 		}
 		r.Chmod = m.apply
+	}
+	if len(o.from) == 0 && !c.IsSet("devtable") && !c.IsSet("selinux") {
+		for _, name := range []string{"include", "exclude", "owner", "uid-map", "gid-map", "chmod", "no-xattrs"} {
+			if c.IsSet(name) {
+				return e.usagef("--%s goes with --from", name)
+			}
+		}
 	}
 	for _, name := range c.StringSlice("devtable") {
 		if err := readRules(name, func(f *os.File) error {
@@ -92,6 +101,9 @@ func readRules(name string, f func(*os.File) error) error {
 
 // source finds what a --from names.
 func (e *env) source(arg string) (imgtree.Source, error) {
+	if arg == "" || arg == "oci:" || arg == "docker-archive:" {
+		return nil, e.usagef("--from %q: names no source", arg)
+	}
 	if rest, ok := strings.CutPrefix(arg, "oci:"); ok {
 		return imgtree.OCI(cutTag(rest)), nil
 	}

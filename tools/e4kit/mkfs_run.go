@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
 
 	"github.com/e4kit/e4kit/ext4fs/format"
@@ -138,6 +139,10 @@ func (e *env) writeJob(t *mkfsTarget, o *mkfsOptions, job maker) error {
 	}
 	err := e.writeNew(t, o, job)
 	e.endProgress()
+	var pe *fs.PathError
+	if errors.As(err, &pe) && err == error(pe) && pe.Path == t.name {
+		err = pe.Err // at tells the name
+	}
 	return at(t.name, "", sourceError(err))
 }
 

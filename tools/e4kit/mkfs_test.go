@@ -132,6 +132,11 @@ mkfs --gid-map 1 x 1M
 mkfs --chmod u+q x 1M
 mkfs --selinux missing x 1M
 mkfs --platform linux x 1M
+mkfs --owner 1:2 x 1M
+mkfs --exclude a x 1M
+mkfs --platform linux/ x 1M
+mkfs --platform linux/arm/v7/hf x 1M
+mkfs --from oci: x 1M
 mkfs --format qcow2 x 1M
 mkfs --partition 1 x 1M
 mkfs --offset x x 1M
