@@ -21,7 +21,7 @@ var inlineDataName = []byte("data")
 // inlineEdit starts an edit of what is in the record: inline data goes nowhere
 // else.
 func (i *Inode) inlineEdit() (*xattr.Edit, error) {
-	return xattr.NewEdit(i.fs.xattrRules(), i.xattrOwner(), i.record(), 0, nil)
+	return xattr.NewEdit(i.fs.xattrRules(), i.xattrOwner(), i.whole(), 0, nil)
 }
 
 // inlineRoom is how many bytes the rest of inline data may have, -1 where the
@@ -107,7 +107,7 @@ func (i *Inode) dropOuter(h *txn, values int) error {
 	if err := need(h, alloc.AllocCredits+2+superCredits+n*valueCredits); err != nil {
 		return err
 	}
-	st := attrStore{i: i, h: h, payer: ownersOf(i.record()), tolerate: true, record: append(disk.Inode(nil), i.record()...)}
+	st := attrStore{i: i, h: h, payer: ownersOf(i.record()), tolerate: true, record: append(disk.Inode(nil), i.whole()...)}
 	if values > 0 {
 		clear(st.record[disk.InodeBaseSize+st.record.ExtraSize():])
 	}

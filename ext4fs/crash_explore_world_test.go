@@ -325,7 +325,7 @@ type crashScan struct {
 
 type crashSeen struct {
 	inode   *Inode
-	rec     *disk.Inode
+	rec     *byte
 	version *crashVersion
 	entries []crashEntry
 	round   *crashMoment

@@ -9,7 +9,6 @@ import (
 
 	"github.com/e4kit/e4kit/ext4fs/alloc"
 	"github.com/e4kit/e4kit/ext4fs/disk"
-	"github.com/e4kit/e4kit/ext4fs/xattr"
 )
 
 // NewNode says what a new inode is like.
@@ -41,6 +40,7 @@ type NewNode struct {
 	unnamed bool            // it has no links at first
 	// ownMask: the directory has no default ACL, so the umask counts.
 	ownMask bool
+	now     time.Time // of the creation
 }
 
 // kind is the type part of the mode.
@@ -134,11 +134,12 @@ func (d *Inode) create(name string, n *NewNode) (*Inode, error) {
 			return nil, err
 		}
 	}
+	n.now = d.fs.now()
 	return o.make(n, func(i *Inode) error {
 		if err := o.insert(name, i); err != nil {
 			return err
 		}
-		if err := o.touch(d.fs.now(), links); err != nil {
+		if err := o.touch(n.now, links); err != nil {
 			return d.fs.abort(err)
 		}
 		return nil
@@ -360,7 +361,10 @@ const mountOptBSDGroups = 2
 // newRecord is the first record of a new inode.
 func (f *FS) newRecord(dir *Inode, a *NewNode) disk.Inode {
 	r := disk.NewInode(f.super.InodeSize(), f.extraSize())
-	kind, now := a.kind(), f.now()
+	kind, now := a.kind(), a.now
+	if now.IsZero() {
+		now = f.now()
+	}
 	mode, gid := kind|a.Mode&^disk.ModeType, a.GID
 	d := dir.record()
 	switch {
@@ -473,16 +477,8 @@ func (i *Inode) hasDefaultACL() (bool, error) {
 	if !i.IsDir() {
 		return false, nil
 	}
-	for _, set := range []func() (xattr.Set, error){i.inodeXattrs, i.blockXattrs} {
-		s, err := set()
-		if err != nil {
-			return false, err
-		}
-		if _, ok := s.Lookup("system.posix_acl_default"); ok {
-			return true, nil
-		}
-	}
-	return false, nil
+	_, ok, err := i.findXattr("system.posix_acl_default")
+	return ok, err
 }
 
 // fillDir makes "." and "..", in the inode if it may be inline and has room.

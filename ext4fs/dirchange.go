@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/e4kit/e4kit/ext4fs/cache"
 	"github.com/e4kit/e4kit/ext4fs/dir"
@@ -22,6 +23,14 @@ type dirOp struct {
 	i *Inode
 	c *dir.Config
 	h *txn // set by begun
+	// found are the names that were looked for, the last ones, and where: the
+	// changes begin there.
+	found [2]foundName
+}
+
+type foundName struct {
+	name string
+	spot dir.Spot
 }
 
 // openDir starts an operation on a directory, which must still exist. The
@@ -47,15 +56,31 @@ func (i *Inode) liveDir() error {
 // openAnyDir is openDir for one that may have no links yet. What was learned
 // about the directory before is kept, as long as its record says the same.
 func (i *Inode) openAnyDir() (*dirOp, error) {
-	if o := i.names; o != nil && o.current() {
-		o.h = nil
+	if o := i.names.Load(); o != nil && o.current() {
+		o.h, o.found = nil, [2]foundName{}
 		return o, nil
 	}
 	o, err := i.newDirOp()
 	if err == nil {
-		i.names = o
+		i.names.Store(o)
 	}
 	return o, err
+}
+
+// knownDir is the directory for who looks names up only, and shares mu to do so.
+func (i *Inode) knownDir() (*dir.Config, error) {
+	o := i.names.Load()
+	if o != nil && o.current() {
+		return o.c, nil
+	}
+	fresh, err := i.newDirOp()
+	if err != nil {
+		return nil, err
+	}
+	if fresh.c.InlineBlock == nil { // else it is as good as the record at this moment
+		i.names.CompareAndSwap(o, fresh)
+	}
+	return fresh.c, nil
 }
 
 // current reports whether the inode is as the last operation has left it.
@@ -75,7 +100,7 @@ func (i *Inode) newDirOp() (*dirOp, error) {
 	}
 	o := &dirOp{i: i, c: c}
 	c.Read = i.changedDirBlock
-	c.Prefetch = nil
+	c.Prefetch = i.prefetchChanged
 	c.StaleIndex = i.Flags().Has(disk.FlagIndex) && !c.Indexed
 	c.SetIndexed = func(_ cache.Tx, on bool) error { return o.setIndexed(on) }
 	c.Append = func(cache.Tx) (disk.LogicalNum, disk.BlockNum, error) { return i.growDir(o.h) }
@@ -87,16 +112,29 @@ func (i *Inode) newDirOp() (*dirOp, error) {
 	return o, nil
 }
 
-// dirBlock returns where logical block l is, 0 for a hole. It serves who holds
-// mu, and so the map as it is changed.
-func (i *Inode) dirBlock(l disk.LogicalNum) (disk.BlockNum, error) {
+// dirRun finds the run of logical block l. It serves who holds mu, and so the
+// map as it is changed.
+func (i *Inode) dirRun(l disk.LogicalNum) (extent.Extent, error) {
 	i.mapMu.Lock()
 	defer i.mapMu.Unlock()
 	c, err := i.changer()
 	if err != nil {
-		return 0, err
+		return extent.Extent{}, err
 	}
-	e, err := c.Find(l)
+	return c.Find(l)
+}
+
+// prefetchChanged is prefetchDir for who holds mu.
+func (i *Inode) prefetchChanged(l disk.LogicalNum, n int) {
+	if e, err := i.dirRun(l); err == nil && e.Flags == 0 {
+		in := l - e.Logical
+		i.fs.cache.Prefetch(e.Physical+disk.BlockNum(in), min(n, int(e.Len-uint32(in))))
+	}
+}
+
+// dirBlock returns where logical block l is, 0 for a hole, for who holds mu.
+func (i *Inode) dirBlock(l disk.LogicalNum) (disk.BlockNum, error) {
+	e, err := i.dirRun(l)
 	switch {
 	case err != nil || e.Flags&extent.FlagHole != 0:
 		return 0, err
@@ -151,19 +189,41 @@ func nonNil(b []byte) []byte {
 
 // find looks a name up. It gives ErrNotExist where there is none.
 func (o *dirOp) find(name string) (dir.Entry, error) {
-	e, err := o.c.Lookup([]byte(name))
+	e, spot, err := o.c.Find(nameBytes(name))
+	o.found[1] = o.found[0]
+	o.found[0] = foundName{name, spot}
+	return e, o.i.lookupError(name, e, err)
+}
+
+// lookupError judges what a lookup in the directory gave.
+func (i *Inode) lookupError(name string, e dir.Entry, err error) error {
 	switch {
 	case err == nil && e.Inode == 0:
-		return e, &CorruptError{What: "directory entry", Inode: o.i.num, Detail: fmt.Sprintf("%q is inode 0", name)}
+		return &CorruptError{What: "directory entry", Inode: i.num, Detail: fmt.Sprintf("%q is inode 0", name)}
 	case err == nil:
-		return e, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return e, ErrNotExist
+		return nil
+	case err == fs.ErrNotExist || errors.Is(err, fs.ErrNotExist):
+		return ErrNotExist
 	case errors.Is(err, fs.ErrInvalid):
-		return e, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return e, err
+	return err
 }
+
+// spot is where the name was found, or room for it; the zero value where it was
+// not looked for. It is good for one change.
+func (o *dirOp) spot(name string) (s dir.Spot) {
+	for k := range o.found {
+		if f := &o.found[k]; f.name == name {
+			s, *f = f.spot, foundName{}
+			break
+		}
+	}
+	return s
+}
+
+// nameBytes gives the bytes of a name, which nobody changes, without a copy.
+func nameBytes(name string) []byte { return unsafe.Slice(unsafe.StringData(name), len(name)) }
 
 // child returns the inode that a name of the directory leads to. Links of no
 // directory may lead to itself, to inodes that the file system keeps for
@@ -326,11 +386,11 @@ func (o *dirOp) touch(now time.Time, links int) error {
 
 // insert enters a name.
 func (o *dirOp) insert(name string, i *Inode) error {
-	err := o.c.Insert(o.h, []byte(name), i.num, disk.EntryType(i.record().Mode()))
+	err := o.c.InsertAt(o.h, o.spot(name), nameBytes(name), i.num, disk.EntryType(i.record().Mode()))
 	if err == nil {
 		return nil
 	}
-	o.i.names = nil
+	o.i.names.Store(nil)
 	if part := (*dir.PartialError)(nil); errors.As(err, &part) {
 		return o.i.fs.abort(err)
 	}
@@ -347,7 +407,7 @@ func (o *dirOp) insertCredits() int {
 
 // remove takes a name away, which leads to i.
 func (o *dirOp) remove(name string, i *Inode) error {
-	e, err := o.c.Remove(o.h, []byte(name))
+	e, err := o.c.RemoveAt(o.h, o.spot(name), nameBytes(name))
 	if err == nil && e.Inode != i.num {
 		return o.mistaken(name, i.num, e.Inode)
 	}
@@ -361,7 +421,7 @@ func (o *dirOp) mistaken(name string, want, is disk.InodeNum) error {
 
 // replace lets a name that leads to old lead to i.
 func (o *dirOp) replace(name string, old disk.InodeNum, i *Inode) error {
-	e, err := o.c.Replace(o.h, []byte(name), i.num, disk.EntryType(i.record().Mode()))
+	e, err := o.c.ReplaceAt(o.h, o.spot(name), nameBytes(name), i.num, disk.EntryType(i.record().Mode()))
 	if err == nil && e.Inode != old {
 		return o.mistaken(name, old, e.Inode)
 	}
@@ -370,7 +430,7 @@ func (o *dirOp) replace(name string, old disk.InodeNum, i *Inode) error {
 
 // reparent lets the directory's ".." lead to parent.
 func (o *dirOp) reparent(parent *Inode) error {
-	_, err := o.c.Replace(o.h, []byte(".."), parent.num, disk.FileTypeDir)
+	_, err := o.c.Replace(o.h, nameBytes(".."), parent.num, disk.FileTypeDir)
 	return err
 }
 
@@ -381,12 +441,12 @@ func (i *Inode) parent() (disk.InodeNum, error) {
 	if err := i.liveDir(); err != nil {
 		return 0, err
 	}
-	o, err := i.newDirOp()
+	c, err := i.knownDir()
 	if err != nil {
 		return 0, err
 	}
-	e, err := o.find("..")
-	return e.Inode, err
+	e, err := c.Lookup(nameBytes(".."))
+	return e.Inode, i.lookupError("..", e, err)
 }
 
 // syncDir makes a change of names durable where the directories ask for it.

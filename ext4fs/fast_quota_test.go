@@ -205,7 +205,7 @@ func TestFastCommit_reusedInline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.add(&disk.FCInode{Inode: old.num, Raw: fresh.record()})
+	m.add(&disk.FCInode{Inode: old.num, Raw: fresh.whole()})
 	m.add(&disk.FCDirent{Kind: disk.FCTagCreat, Parent: disk.RootInode, Inode: old.num, Name: []byte("fresh")})
 	g := m.finish()
 	if p, err := g.ReadFile("fresh"); err != nil || string(p) != "inside" {

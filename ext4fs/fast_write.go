@@ -315,11 +315,7 @@ func (w *fastWriter) load(n disk.InodeNum, was bool, raw disk.Inode) (*Inode, er
 		return w.f.Inode(n)
 	}
 	i := w.f.live.nodes.enter(w.f, n)
-	i.load.Do(func() {
-		i.first = raw
-		i.rec.Store(&i.first)
-	})
-	return i, i.loadErr
+	return i, i.loadAs(raw)
 }
 
 func setSectors(f *FS, r disk.Inode, n uint64) {

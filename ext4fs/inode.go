@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/e4kit/e4kit/ext4fs/disk"
 	"github.com/e4kit/e4kit/ext4fs/extent"
@@ -16,26 +17,38 @@ import (
 // copy of the record; that of a file system open for writing is the only one
 // in memory and shows every change.
 type Inode struct {
-	fs    *FS
-	num   disk.InodeNum
-	rec   atomic.Pointer[disk.Inode] // the record; never changed, but replaced
-	first disk.Inode                 // what rec points to at first
+	fs *FS
+	// rec points to the record: size bytes, never changed, but replaced.
+	rec  atomic.Pointer[byte]
+	num  disk.InodeNum
+	size uint16
 
-	once sync.Once // guards the making of m, which is for reading only
-	m    extent.Map
-	err  error
-
-	*node // what a writable file system needs besides; nil in others
+	ro    *readMap // of one for reading
+	*node          // what a writable file system needs besides; nil in others
 }
 
+// readMap is the block map of an inode that is not changed.
+type readMap struct {
+	once sync.Once // guards the making of m
+	m    extent.Map
+	err  error
+}
+
+// newInode is an inode that is not changed, of this record.
 func newInode(f *FS, n disk.InodeNum, raw disk.Inode) *Inode {
-	i := &Inode{fs: f, num: n, first: raw}
-	i.rec.Store(&i.first)
+	x := new(struct {
+		i Inode
+		m readMap
+	})
+	i := &x.i
+	i.fs, i.num, i.size, i.ro = f, n, uint16(len(raw)), &x.m
+	i.rec.Store(&raw[0])
 	return i
 }
 
-// record is the inode's record as it is now. It must not be changed.
-func (i *Inode) record() disk.Inode { return *i.rec.Load() }
+// record is the inode's record as it is now. It must not be changed. Of a
+// writable file system it may end behind the extra fields; see whole.
+func (i *Inode) record() disk.Inode { return unsafe.Slice(i.rec.Load(), i.size) }
 
 // inodeReadAhead is how many blocks of an inode table are read at once: a
 // tree walk needs the neighbours next.
@@ -64,18 +77,18 @@ func (f *FS) readInode(n disk.InodeNum) (*Inode, error) {
 		return nil, err
 	}
 	i := newInode(f, n, append(disk.Inode(nil), raw...))
-	if err := i.verify(block); err != nil {
+	if err := i.verify(i.record(), block); err != nil {
 		return nil, err
 	}
 	return i, nil
 }
 
-// verify checks the record's checksum; block is where it was read.
-func (i *Inode) verify(block disk.BlockNum) error {
+// verify checks the checksum of the inode's record r; block is where it was
+// read.
+func (i *Inode) verify(r disk.Inode, block disk.BlockNum) error {
 	if !i.fs.verify() {
 		return nil
 	}
-	r := i.record()
 	if stored, computed := r.Checksum(i.fs.seed, i.num); stored != computed && !r.IsZero() {
 		return &ChecksumError{What: "inode", Inode: i.num, Block: block, Stored: stored, Computed: computed}
 	}
@@ -140,7 +153,9 @@ func (i *Inode) FS() *FS { return i.fs }
 // Number is the inode number.
 func (i *Inode) Number() disk.InodeNum { return i.num }
 
-// Raw is the record as it is now. It must not be changed.
+// Raw is the record as it is now. It must not be changed. In a file system open
+// for writing it may end behind the extra fields that there are, before the
+// attributes.
 func (i *Inode) Raw() disk.Inode { return i.record() }
 
 // Flags is i_flags.
@@ -220,21 +235,22 @@ func (i *Inode) Map() (extent.Map, error) {
 	if i.node != nil {
 		return i.liveMap()
 	}
-	i.once.Do(func() {
+	r := i.ro
+	r.once.Do(func() {
 		if m, ok := i.fs.fast.blocks(i.num); ok {
-			i.m = m
+			r.m = m
 			return
 		}
 		switch {
 		case !i.hasBlocks():
-			i.m = extent.List(nil)
+			r.m = extent.List(nil)
 		case i.Flags().Has(disk.FlagExtents):
-			i.m, i.err = extent.New(i.fs.cache, i.mapOwner(), i.record().Block())
+			r.m, r.err = extent.New(i.fs.cache, i.mapOwner(), i.record().Block())
 		default:
-			i.m, i.err = indirect.New(i.fs.cache, i.mapOwner(), i.record().Block())
+			r.m, r.err = indirect.New(i.fs.cache, i.mapOwner(), i.record().Block())
 		}
 	})
-	return i.m, i.err
+	return r.m, r.err
 }
 
 func (i *Inode) mapOwner() extent.Owner {

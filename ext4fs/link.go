@@ -66,8 +66,8 @@ func (d *Inode) tryLink(name string, target *Inode, replace bool) (*Inode, error
 	case old != nil && old.IsDir():
 		return nil, ErrIsDir
 	}
-	unlock, _ := lockBelow(target, old) // neither is a directory
-	defer unlock()
+	locked, _ := lockBelow(target, old) // neither is a directory
+	defer locked.unlock()
 	if err := o.mayLinkTo(target); err != nil {
 		return nil, err
 	}
@@ -79,42 +79,45 @@ func (d *Inode) tryLink(name string, target *Inode, replace bool) (*Inode, error
 	return old, o.linkIn(name, target, old)
 }
 
-// lockBelow locks inodes to change them, directories first, then by number, and
-// gives the function that unlocks them. Nil ones and repetitions do not count.
-// More than one directory may be locked under the rename lock only.
+// lockBelow locks inodes to change them, directories first, then by number.
+// Nil ones and repetitions do not count. More than one directory may be locked
+// under the rename lock only.
 //
 // The caller has the directories locked that they are in. In a damaged image
 // two directories can be in each other, so nobody waits for one with the one
 // above it locked: where one is taken, nothing is locked, and wait is it. See
 // patiently.
-func lockBelow(list ...*Inode) (unlock func(), wait *Inode) {
-	var locked []*Inode
-	for _, i := range list {
-		at := 0
-		for at < len(locked) && locked[at].before(i) {
-			at++
-		}
-		if i == nil || at < len(locked) && locked[at] == i {
+func lockBelow(a, b *Inode) (l lockedInodes, wait *Inode) {
+	if a == b || a == nil || b != nil && b.before(a) {
+		a, b = b, a
+	}
+	if a == b {
+		b = nil
+	}
+	l = lockedInodes{a, b}
+	for n, i := range l {
+		if i == nil {
 			continue
 		}
-		locked = append(locked, nil)
-		copy(locked[at+1:], locked[at:])
-		locked[at] = i
-	}
-	for n, i := range locked {
 		if !i.IsDir() {
 			i.mu.Lock()
 		} else if !i.mu.TryLock() {
-			unlockAll(locked[:n])
-			return nil, i
+			l[n], l[1] = nil, nil
+			l.unlock()
+			return lockedInodes{}, i
 		}
 	}
-	return func() { unlockAll(locked) }, nil
+	return l, nil
 }
 
-func unlockAll(list []*Inode) {
-	for _, i := range list {
-		i.mu.Unlock()
+// lockedInodes are up to two inodes that are locked, others are nil.
+type lockedInodes [2]*Inode
+
+func (l *lockedInodes) unlock() {
+	for _, i := range l {
+		if i != nil {
+			i.mu.Unlock()
+		}
 	}
 }
 
@@ -218,7 +221,7 @@ func (o *dirOp) linked(target, old *Inode) error {
 		return err
 	}
 	if old != nil {
-		if err := old.unlinked(o.h); err != nil {
+		if err := old.unlinked(o.h, now); err != nil {
 			return err
 		}
 	}

@@ -128,11 +128,13 @@ func (f *FS) abort(err error) error {
 }
 
 // withSpace runs op again after a commit where it failed for want of blocks
-// while some that were freed wait for that commit.
+// while some that were freed wait for that commit, or are just being freed; the
+// latter for want of quota too.
 func (f *FS) withSpace(op func() error) error {
 	err := op()
 	for range 3 {
-		if !errors.Is(err, syscall.ENOSPC) || !f.live.alloc.Pending() || f.batched() {
+		full := errors.Is(err, syscall.ENOSPC)
+		if !full && !errors.Is(err, ErrQuota) || f.batched() || !f.awaitReaping() && !(full && f.live.alloc.Pending()) {
 			break
 		}
 		if e := f.commitNow(); e != nil {

@@ -70,10 +70,15 @@ func TestFsync_afterReload(t *testing.T) {
 		num := i.num
 		i = nil
 		shard := f.live.nodes.shard(num)
+		shard.mu.Lock()
+		for range lastInodes { // others come
+			shard.note(newLive(f, 1))
+		}
+		shard.mu.Unlock()
 		for n := 0; ; n++ {
 			runtime.GC()
 			shard.mu.Lock()
-			_, there := shard.m[num]
+			there := shard.held[num] != nil || shard.loose[num].Value() != nil
 			shard.mu.Unlock()
 			if !there {
 				break

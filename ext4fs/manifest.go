@@ -280,6 +280,11 @@ func digestSparse(ctx context.Context, i *Inode, h hash.Hash, buf []byte) error 
 }
 
 func allZero(b []byte) bool {
+	for ; len(b) >= 8; b = b[8:] {
+		if binary.LittleEndian.Uint64(b) != 0 {
+			return false
+		}
+	}
 	for _, c := range b {
 		if c != 0 {
 			return false

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"iter"
 	"math"
-	"slices"
 
 	"github.com/e4kit/e4kit/ext4fs/cache"
 	"github.com/e4kit/e4kit/ext4fs/dir"
@@ -139,15 +138,24 @@ func (i *Inode) takeEntries(open func(*dir.Config) iter.Seq2[DirEntry, error], n
 	if i.gone() {
 		return []entryOrError{{err: ErrNotExist}}
 	}
-	var list []entryOrError
+	list := make([]entryOrError, 0, min(n, 16)) // most directories are small
+	var names []byte                            // of many of them
 	for e, err := range i.entries(open, 0) {
-		e.Name = slices.Clone(e.Name)
+		if len(names)+len(e.Name) > cap(names) {
+			names = make([]byte, 0, min(max(2*cap(names), 512), nameMemory))
+		}
+		at := len(names)
+		names = append(names, e.Name...)
+		e.Name = names[at:len(names):len(names)]
 		if list = append(list, entryOrError{e, err}); len(list) >= n {
 			break
 		}
 	}
 	return list
 }
+
+// nameMemory is what the copies of names take at a time, at most.
+const nameMemory = 4096
 
 // entryBatch is how many entries are taken out of a directory at once.
 const entryBatch = 512
@@ -252,6 +260,9 @@ func (i *Inode) lookupEntry(name string) (DirEntry, error) {
 			return DirEntry{}, ErrNotExist
 		}
 	}
+	if i.node != nil {
+		return i.lookupLive(name)
+	}
 	d, err := i.Directory()
 	if err != nil {
 		return DirEntry{}, err
@@ -270,6 +281,22 @@ func (i *Inode) lookupEntry(name string) (DirEntry, error) {
 		if now, changed := fast.names[string(e.Name)]; changed && now.Inode == 0 {
 			return DirEntry{}, ErrNotExist // found by folding, and removed
 		}
+	}
+	return e, err
+}
+
+// lookupLive is lookupEntry of a writable file system.
+func (i *Inode) lookupLive(name string) (DirEntry, error) {
+	if !i.IsDir() {
+		return DirEntry{}, ErrNotDir
+	}
+	d, err := i.knownDir()
+	if err != nil {
+		return DirEntry{}, err
+	}
+	e, err := d.Lookup(nameBytes(name))
+	if err == fs.ErrNotExist || err != nil && errors.Is(err, fs.ErrNotExist) {
+		err = ErrNotExist
 	}
 	return e, err
 }

@@ -2,17 +2,16 @@ package ext4fs
 
 import (
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
-	"weak"
 
 	"github.com/e4kit/e4kit/ext4fs/cache"
 	"github.com/e4kit/e4kit/ext4fs/disk"
 	"github.com/e4kit/e4kit/ext4fs/extent"
 )
 
-// node is what an inode of a writable file system has besides.
+// node is what an inode of a writable file system has besides. There may be
+// millions: every byte counts.
 //
 // Locks, in the order of taking: mu, then a handle is begun, then mapMu, then
 // what update and the rooms below lock. Two inodes are locked a directory
@@ -27,122 +26,110 @@ type node struct {
 	mapMu  sync.RWMutex
 	blocks extent.Changer // nil until it is asked for, and after the root was replaced
 
-	holds atomic.Int64 // see Hold
-	// ordinary: see KeepReserved. Of a directory it is changed with mu.
-	ordinary atomic.Bool
+	// loading is how the record is read, nil when that is done.
+	loading atomic.Pointer[loading]
+	// long is the whole record where it has more than zeros behind what record
+	// gives, else nil.
+	long atomic.Pointer[disk.Inode]
+	// names is what is known of a directory. Who holds mu to change may change
+	// it, who shares mu looks names up in it.
+	names  atomic.Pointer[dirOp]
+	orphan orphanPlace // guarded by live.orphans
+
+	holds atomic.Int32 // see Hold
+	keeps atomic.Int32 // see Keep
+	reaps atomic.Int32 // who is about to delete it
+	// nameless is when it lost its last name, in nanoseconds.
+	nameless atomic.Int64
 	// Transactions of the last change of anything, and of the last change
 	// that reading the data back depends on; 0 is none since the load.
 	tid, dataTID atomic.Uint32
+	// ordinary: see KeepReserved. Of a directory it is changed with mu.
+	ordinary atomic.Bool
 	// deleted: the inode was freed. Guarded by mu.
 	deleted bool
-	load    sync.Once // of the record
-	loadErr error
-	orphan  orphanPlace // guarded by live.orphans
-	names   *dirOp      // what the last change of a directory knew; guarded by mu
 	// mayInline: a file without content whose data may begin in the inode.
 	// Guarded by mu.
 	mayInline bool
+	place     inodePlace // in the table of inodes
 }
 
-// nodes keeps one Inode for every number that somebody holds. An Inode is
-// entered before its record is read, so that only its own changes can come
-// between the two.
-type nodes struct {
-	// shards lie apart: what waits for the end of an Inode keeps its shard, and
-	// must not keep what holds Inodes.
-	shards *[64]nodeShard
+// shortRecord is how much of a record is kept where zeros follow: up to the
+// last field.
+const shortRecord = disk.InodeBaseSize + 32
+
+// newLive is an inode of a writable file system, which has no record yet.
+func newLive(f *FS, n disk.InodeNum) *Inode {
+	x := new(struct {
+		i Inode
+		n node
+	})
+	x.i.fs, x.i.num, x.i.node = f, n, &x.n
+	x.i.size = uint16(min(f.super.InodeSize(), shortRecord))
+	return &x.i
 }
 
-func newNodes() nodes { return nodes{new([64]nodeShard)} }
-
-type nodeShard struct {
-	mu sync.Mutex // guards m; nothing else is locked under it
-	m  map[disk.InodeNum]weak.Pointer[Inode]
-	// records is held to copy records out of and into blocks of the inode
-	// table; nothing else is locked under it.
-	records sync.Mutex
+// whole is the inode's record with all that is behind its fields. It must not
+// be changed. The caller holds mu, or nobody else has the inode.
+func (i *Inode) whole() disk.Inode {
+	r := i.record()
+	if i.node == nil || len(r) == i.fs.super.InodeSize() {
+		return r
+	}
+	if long := i.long.Load(); long != nil {
+		return *long
+	}
+	return append(make(disk.Inode, 0, i.fs.super.InodeSize()), r...)[:i.fs.super.InodeSize()]
 }
 
-func (t *nodes) shard(n disk.InodeNum) *nodeShard { return &t.shards[uint32(n)%uint32(len(t.shards))] }
+// setRecord shows readers a copy of the record. Nobody else does so meanwhile.
+func (i *Inode) setRecord(r disk.Inode) {
+	n := int(i.size)
+	if allZero(r[n:]) {
+		p := append(make(disk.Inode, 0, n), r[:n]...)
+		i.rec.Store(&p[0])
+		i.long.Store(nil)
+		return
+	}
+	long := append(make(disk.Inode, 0, len(r)), r...)
+	i.long.Store(&long)
+	i.rec.Store(&long[0])
+}
 
-// get returns the Inode in memory, or reads it.
-func (t *nodes) get(f *FS, n disk.InodeNum) (*Inode, error) {
-	for {
-		i := t.enter(f, n)
-		i.load.Do(func() { i.loadErr = i.read() })
-		switch {
-		case i.loadErr != nil:
-			t.remove(i)
-			return nil, i.loadErr
-		case i.first.Links() == 0 || t.has(i):
-			return i, nil
+// loading is the reading of a record, which many may wait for.
+type loading struct {
+	once   sync.Once
+	err    error
+	unused bool // no inode was there
+}
+
+// load reads the record, or waits for who does. fresh says that it was not
+// there before.
+func (i *Inode) load() (fresh, unused bool, err error) {
+	l := i.loading.Load()
+	if l == nil {
+		return false, false, nil
+	}
+	l.once.Do(func() {
+		if l.err = i.read(); l.err == nil {
+			l.unused = i.record().Links() == 0
+			i.loading.Store(nil)
 		}
-		// The number was given out before the record was read: there is
-		// another Inode of it.
+	})
+	return true, l.unused, l.err
+}
+
+// loadAs takes r for the record, unless it was read already.
+func (i *Inode) loadAs(r disk.Inode) error {
+	l := i.loading.Load()
+	if l == nil {
+		return nil
 	}
-}
-
-// has reports whether i is the Inode of its number.
-func (t *nodes) has(i *Inode) bool {
-	s := t.shard(i.num)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.m[i.num].Value() == i
-}
-
-// enter returns the Inode of a number, which may not have been read yet.
-func (t *nodes) enter(f *FS, n disk.InodeNum) *Inode {
-	s := t.shard(n)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if i := s.m[n].Value(); i != nil {
-		return i
-	}
-	return s.put(&Inode{fs: f, num: n, node: new(node)})
-}
-
-// put enters i. Called with mu.
-func (s *nodeShard) put(i *Inode) *Inode {
-	if s.m == nil {
-		s.m = make(map[disk.InodeNum]weak.Pointer[Inode])
-	}
-	p := weak.Make(i)
-	s.m[i.num] = p
-	runtime.AddCleanup(i, s.forget, forgotten{i.num, p})
-	return i
-}
-
-// forgotten says which entry of the table has lost its Inode.
-type forgotten struct {
-	num disk.InodeNum
-	p   weak.Pointer[Inode]
-}
-
-func (s *nodeShard) forget(f forgotten) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.m[f.num] == f.p {
-		delete(s.m, f.num)
-	}
-}
-
-func (t *nodes) remove(i *Inode) {
-	t.shard(i.num).forget(forgotten{i.num, weak.Make(i)})
-}
-
-// create enters a new Inode for a number that was just allocated, with a first
-// record that is not on disk yet. One that is still held under that number was
-// deleted, and stays so. mu of the new one is held: the caller has a handle, and
-// so could not wait for somebody who finds the Inode here and locks it.
-func (t *nodes) create(f *FS, n disk.InodeNum, raw disk.Inode) *Inode {
-	i := newInode(f, n, raw)
-	i.node = new(node)
-	i.load.Do(func() {})
-	i.mu.Lock()
-	s := t.shard(n)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.put(i)
+	l.once.Do(func() {
+		i.setRecord(r)
+		i.loading.Store(nil)
+	})
+	return l.err
 }
 
 // read fills in the record.
@@ -153,9 +140,14 @@ func (i *Inode) read() error {
 		return err
 	}
 	s.records.Lock()
-	i.first = append(disk.Inode(nil), raw...)
+	err = i.verify(raw, block)
+	if err == nil {
+		i.setRecord(raw)
+	}
 	s.records.Unlock()
-	i.rec.Store(&i.first)
+	if err != nil {
+		return err
+	}
 	// Somebody may have changed it before and let it go: Fsync must not take
 	// that for durable.
 	if j := i.fs.live.journal; j != nil {
@@ -164,13 +156,14 @@ func (i *Inode) read() error {
 		i.dataTID.Store(tid)
 	}
 	// An orphan does not get out of memory, so that this one is nobody's.
-	i.deleted = i.first.Links() == 0 && i.fs.live.settled
-	return i.verify(block)
+	i.deleted = i.record().Links() == 0 && i.fs.live.settled
+	return nil
 }
 
-// update changes the inode's record as part of a transaction: edit gets a copy
-// of it, which is sealed, shown to readers and put into the inode table. The
-// caller holds i.mu. An edit must not fail, nor lock anything.
+// update changes the inode's record as part of a transaction: edit gets it in
+// the block of the inode table, where it is sealed, and readers are shown a
+// copy. The caller holds i.mu. An edit must not fail, nor lock anything, nor
+// keep what it gets.
 func (i *Inode) update(tx cache.Tx, edit func(r disk.Inode)) error {
 	if i.deleted {
 		// The number may be another inode's by now.
@@ -184,17 +177,22 @@ func (i *Inode) update(tx cache.Tx, edit func(r disk.Inode)) error {
 	if err != nil {
 		return fmt.Errorf("inode %d: %w", i.num, err)
 	}
+	size := i.fs.super.InodeSize()
+	r := disk.Inode(buf.Data()[at : at+size : at+size])
 	// The whole edit is under the lock: the orphan list changes i_dtime of
 	// inodes whose mu somebody else holds.
 	s := i.fs.live.nodes.shard(i.num)
 	s.records.Lock()
-	r := append(disk.Inode(nil), i.record()...)
+	if long := i.long.Load(); long != nil {
+		copy(r, *long)
+	} else {
+		clear(r[copy(r, i.record()):])
+	}
 	edit(r)
 	if i.fs.super.HasMetadataCsum() {
 		r.Seal(i.fs.seed, i.num)
 	}
-	copy(buf.Data()[at:at+len(r)], r)
-	i.rec.Store(&r)
+	i.setRecord(r)
 	s.records.Unlock()
 	i.tid.Store(tx.ID())
 	return nil

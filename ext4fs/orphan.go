@@ -37,10 +37,10 @@ const (
 
 // orphanPlace is where an inode is noted as an orphan.
 type orphanPlace struct {
-	kind       orphanKind
 	prev, next *Inode // in the list; prev is nearer to the head
-	block      int    // of the orphan file
-	slot       int
+	block      int32  // of the orphan file
+	slot       int32
+	kind       orphanKind
 	// linkable: Tmpfile made it, so that Link may give it a name. Guarded by
 	// the inode's mu.
 	linkable bool
@@ -99,6 +99,14 @@ func (o *orphans) list() []*Inode {
 	}
 	slices.SortFunc(list, func(a, b *Inode) int { return int(int64(a.num) - int64(b.num)) })
 	return list
+}
+
+// has reports whether the inode is an orphan.
+func (o *orphans) has(i *Inode) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, ok := o.all[i]
+	return ok
 }
 
 // note enters an orphan in memory. Called with mu.
@@ -176,7 +184,7 @@ func (o *orphans) addToFile(h *txn, i *Inode) (bool, error) {
 			}
 			binary.LittleEndian.PutUint32(d[4*n:], uint32(i.num))
 			b.free--
-			i.orphan.block, i.orphan.slot = o.turn, n
+			i.orphan.block, i.orphan.slot = int32(o.turn), int32(n)
 			o.note(i, orphanInFile)
 			return true, nil
 		}
@@ -518,7 +526,7 @@ func (f *FS) loadOrphanSlots(res *Orphans) error {
 				continue
 			}
 			o.mu.Lock()
-			i.orphan.block, i.orphan.slot = b, n
+			i.orphan.block, i.orphan.slot = int32(b), int32(n)
 			o.note(i, orphanInFile)
 			o.mu.Unlock()
 		}

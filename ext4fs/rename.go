@@ -133,11 +133,11 @@ func (r *renaming) attempt() (wait *Inode, err error) {
 	if !r.locked() && r.dst != nil && r.src.IsDir() && r.dst.IsDir() {
 		return nil, errTwoDirs
 	}
-	unlockChildren, wait := lockBelow(r.src, r.dst)
+	children, wait := lockBelow(r.src, r.dst)
 	if wait != nil {
 		return wait, nil
 	}
-	defer unlockChildren()
+	defer children.unlock()
 	if err := r.check(); err != nil {
 		return nil, err
 	}
@@ -398,7 +398,7 @@ func (r *renaming) complete(h *txn, moved []*dirOp) error {
 			return err
 		}
 	} else if r.dst != nil {
-		if err := r.dst.unlinked(h); err != nil {
+		if err := r.dst.unlinked(h, r.now); err != nil {
 			return err
 		}
 		r.victim = r.dst

@@ -337,6 +337,6 @@ func (i *Inode) afterAttrs(a *SetAttr) {
 		i.resetMap() // it knows the seed of checksums
 	}
 	if a.has(AttrGeneration | AttrFlags) {
-		i.names = nil
+		i.names.Store(nil)
 	}
 }

@@ -22,6 +22,7 @@ func (f *FS) Space() (Space, error) {
 	s := &f.super
 	sp := Space{BlockSize: s.BlockSize(), Inodes: uint64(s.InodesCount)}
 	if f.live != nil {
+		f.awaitReaping()
 		n := f.live.alloc.Counts()
 		sp.Free, sp.InodesFree = n.FreeBlocks, n.FreeInodes
 	}

@@ -16,6 +16,9 @@ type superState struct {
 	fs *FS
 	mu sync.Mutex // guards sb; handles are used under it, not begun
 	sb disk.Superblock
+	// written: the block has had all of sb. Guarded by mu, as is seal.
+	written bool
+	seal    cache.Sealer
 
 	noted  error // the first error that the image gave; guarded by mu
 	marked bool  // an error was brought to the superblock; guarded by mu
@@ -40,24 +43,46 @@ func (at superSealer) Seal(_ disk.BlockNum, data []byte, _ func(disk.BlockNum) [
 func (s *superState) edit(tx cache.Tx, change func(sb *disk.Superblock)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	block, at := s.fs.superPlace()
-	var seal cache.Sealer
-	if s.fs.super.HasMetadataCsum() {
-		seal = superSealer(at)
-	}
-	buf, err := tx.Write(block, seal)
+	b, err := s.open(tx)
 	if err != nil {
-		return fmt.Errorf("superblock: %w", err)
+		return err
 	}
 	change(&s.sb)
 	s.sb.WriteTime = uint64(max(s.fs.now().Unix(), 0))
-	s.sb.Encode(buf.Data()[at : at+disk.SuperblockSize])
+	s.sb.Encode(b)
+	s.written = true
 	return nil
 }
 
-// setLastOrphan makes n the head of the orphan list.
+// open gives the bytes of the superblock, to be changed. Called with mu.
+func (s *superState) open(tx cache.Tx) ([]byte, error) {
+	block, at := s.fs.superPlace()
+	if s.seal == nil && s.fs.super.HasMetadataCsum() {
+		s.seal = superSealer(at)
+	}
+	buf, err := tx.Write(block, s.seal)
+	if err != nil {
+		return nil, fmt.Errorf("superblock: %w", err)
+	}
+	return buf.Data()[at : at+disk.SuperblockSize], nil
+}
+
+// setLastOrphan makes n the head of the orphan list. Every file that is removed
+// may come by here twice, so that only what changes is written.
 func (s *superState) setLastOrphan(tx cache.Tx, n disk.InodeNum) error {
-	return s.edit(tx, func(sb *disk.Superblock) { sb.LastOrphan = n })
+	s.mu.Lock()
+	if !s.written {
+		s.mu.Unlock()
+		return s.edit(tx, func(sb *disk.Superblock) { sb.LastOrphan = n })
+	}
+	defer s.mu.Unlock()
+	b, err := s.open(tx)
+	if err != nil {
+		return err
+	}
+	s.sb.LastOrphan, s.sb.WriteTime = n, uint64(max(s.fs.now().Unix(), 0))
+	s.sb.EncodeOrphan(b)
+	return nil
 }
 
 // setROCompat switches features on, unless they are on.

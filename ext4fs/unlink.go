@@ -3,6 +3,8 @@ package ext4fs
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"github.com/e4kit/e4kit/ext4fs/alloc"
 	"github.com/e4kit/e4kit/ext4fs/disk"
@@ -67,11 +69,11 @@ func (d *Inode) dropName(name string, dir bool) (i, wait *Inode, err error) {
 	if i, err = o.child(name); err != nil {
 		return nil, nil, err
 	}
-	unlock, wait := lockBelow(i)
+	locked, wait := lockBelow(i, nil)
 	if wait != nil {
 		return nil, wait, nil
 	}
-	defer unlock()
+	defer locked.unlock()
 	if err := o.mayDrop(i, dir); err != nil {
 		return nil, nil, err
 	}
@@ -131,9 +133,9 @@ func (o *dirOp) removeInode(name string, i *Inode, dir bool) (err error) {
 		return f.abort(err)
 	}
 	if i.endsNow() {
-		err = i.freeIn(h)
+		err = i.freeIn(h, now)
 	} else {
-		err = i.unlinked(h)
+		err = i.unlinked(h, now)
 	}
 	if err != nil {
 		return f.abort(err)
@@ -146,14 +148,13 @@ func (o *dirOp) removeInode(name string, i *Inode, dir bool) (err error) {
 // holds mu.
 func (i *Inode) endsNow() bool {
 	r := i.record()
-	return (r.Links() <= 1 || i.IsDir()) && i.holds.Load() == 0 && i.orphan.kind == orphanNone &&
+	return (r.Links() <= 1 || i.IsDir()) && !i.held() && i.orphan.kind == orphanNone &&
 		i.Sectors() == 0 && i.FileACL() == 0
 }
 
 // unlinked counts one name less. Without any, the inode is an orphan; a
 // directory has just one. The caller holds mu.
-func (i *Inode) unlinked(h *txn) error {
-	now := i.fs.now()
+func (i *Inode) unlinked(h *txn, now time.Time) error {
 	err := i.update(h, func(r disk.Inode) {
 		if r.Mode()&disk.ModeType == disk.ModeDir {
 			r.SetLinks(0)
@@ -167,6 +168,7 @@ func (i *Inode) unlinked(h *txn) error {
 	if err != nil || i.record().Links() > 0 {
 		return err
 	}
+	i.nameless.Store(time.Now().UnixNano())
 	return i.fs.orphanAdd(h, i)
 }
 
@@ -176,6 +178,8 @@ func (i *Inode) Release() error {
 	if i.node == nil {
 		return nil
 	}
+	i.reaps.Add(1)
+	defer i.reaps.Add(-1)
 	if i.holds.Add(-1) > 0 {
 		return nil
 	}
@@ -189,7 +193,7 @@ func (i *Inode) Release() error {
 // reap deletes the inode if it has no names and nobody holds it. A nil inode
 // is none.
 func (i *Inode) reap() error {
-	if i == nil || i.record().Links() > 0 || i.holds.Load() > 0 || i.fs.live.closed.Load() {
+	if i == nil || i.record().Links() > 0 || i.held() || i.fs.live.closed.Load() {
 		return nil
 	}
 	if err := i.delete(); err != nil {
@@ -198,18 +202,50 @@ func (i *Inode) reap() error {
 	return nil
 }
 
+// held reports whether the inode lives on without names.
+func (i *Inode) held() bool { return i.holds.Load() > 0 || i.keeps.Load() > 0 }
+
 // Acquire is Hold for an inode that was looked up and not held so far: false
 // says that it was deleted in the meantime, and is not held.
-func (i *Inode) Acquire() bool {
+func (i *Inode) Acquire() bool { return i.node == nil || i.countIn(&i.holds) }
+
+// Keep is Acquire for who knows the inode and does not have it open: without
+// names it lives on until Unkeep as well, but what is set aside for the file to
+// grow does not.
+func (i *Inode) Keep() bool {
 	if i.node == nil {
 		return true
 	}
+	if !i.countIn(&i.keeps) {
+		return false
+	}
+	i.fs.live.nodes.kept(i)
+	return true
+}
+
+// Unkeep ends what Keep began. The last one deletes an inode that has no names
+// any more, if nobody holds it.
+func (i *Inode) Unkeep() error {
+	if i.node == nil {
+		return nil
+	}
+	i.reaps.Add(1)
+	defer i.reaps.Add(-1)
+	if i.keeps.Add(-1) > 0 {
+		return nil
+	}
+	err := i.reap()
+	i.fs.live.nodes.unkept(i)
+	return err
+}
+
+func (i *Inode) countIn(users *atomic.Int32) bool {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	if i.deleted {
 		return false
 	}
-	i.holds.Add(1)
+	users.Add(1)
 	return true
 }
 
@@ -219,7 +255,7 @@ func (i *Inode) Acquire() bool {
 func (i *Inode) delete() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.deleted || i.record().Links() > 0 || i.holds.Load() > 0 {
+	if i.deleted || i.record().Links() > 0 || i.held() {
 		return nil
 	}
 	return i.deleteLocked()
@@ -227,7 +263,7 @@ func (i *Inode) delete() error {
 
 // deleteLocked is delete, whoever holds the inode. The caller holds mu.
 func (i *Inode) deleteLocked() error {
-	if i.hasBlocks() {
+	if i.hasBlocks() && !i.mapsNothing() {
 		if err := i.truncateLocked(0); err != nil {
 			return err
 		}
@@ -244,6 +280,20 @@ func (i *Inode) deleteLocked() error {
 	return nil
 }
 
+// mapsNothing reports whether the inode has no blocks, for which the map need
+// not be opened.
+func (i *Inode) mapsNothing() bool {
+	const count = 2 // of the entries, in the root
+	root := i.record().Block()
+	if i.Sectors() != 0 || i.FileACL() != 0 {
+		return false
+	}
+	if i.Flags().Has(disk.FlagExtents) {
+		return root[count] == 0 && root[count+1] == 0
+	}
+	return allZero(root)
+}
+
 // free gives back an inode without content.
 func (i *Inode) free() (err error) {
 	f := i.fs
@@ -256,13 +306,13 @@ func (i *Inode) free() (err error) {
 		return err
 	}
 	// What dropXattrs did is complete in itself; from here on all or nothing.
-	if err := i.freeIn(h); err != nil {
+	if err := i.freeIn(h, f.now()); err != nil {
 		return f.abort(err)
 	}
 	return nil
 }
 
-func (i *Inode) freeIn(h *txn) error {
+func (i *Inode) freeIn(h *txn, now time.Time) error {
 	f, dir := i.fs, i.IsDir()
 	if err := i.charge(h, 0, -1); err != nil {
 		return err
@@ -270,7 +320,6 @@ func (i *Inode) freeIn(h *txn) error {
 	if err := f.orphanDel(h, i); err != nil {
 		return err
 	}
-	now := f.now()
 	err := i.update(h, func(r disk.Inode) {
 		r.SetDeletionTime(uint32(now.Unix()))
 		r.SetLinks(0)

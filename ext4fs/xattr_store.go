@@ -121,7 +121,7 @@ func (s *attrStore) resolve() error {
 // plan works out what is to be done, without doing anything.
 func (s *attrStore) plan() (err error) {
 	i := s.i
-	s.record = append(disk.Inode(nil), i.record()...)
+	s.record = append(disk.Inode(nil), i.whole()...)
 	if err := s.e.WriteInode(s.record); err != nil {
 		return err
 	}

@@ -324,7 +324,7 @@ func (f *FS) attrCreditsFor(size int) int {
 func (i *Inode) openAttrs(locked bool) (e *xattr.Edit, refs uint32, err error) {
 	f, n := i.fs, i.FileACL()
 	if n == 0 {
-		e, err = xattr.NewEdit(f.xattrRules(), i.xattrOwner(), i.record(), 0, nil)
+		e, err = xattr.NewEdit(f.xattrRules(), i.xattrOwner(), i.whole(), 0, nil)
 		return e, 0, err
 	}
 	buf, _, err := i.attrBlock(n)
@@ -341,7 +341,7 @@ func (i *Inode) openAttrs(locked bool) (e *xattr.Edit, refs uint32, err error) {
 	if refs < disk.XattrMaxRefs {
 		s.blocks.Add(head.Hash(), uint64(n))
 	}
-	e, err = xattr.NewEdit(f.xattrRules(), i.xattrOwner(), i.record(), n, buf.Data())
+	e, err = xattr.NewEdit(f.xattrRules(), i.xattrOwner(), i.whole(), n, buf.Data())
 	return e, refs, err
 }
 
@@ -420,7 +420,7 @@ func (i *Inode) editAttrsFor(h *txn, edit attrEdit, also func(r disk.Inode), pay
 
 // storeInInode stores an edit that touches nothing but the record.
 func (i *Inode) storeInInode(h *txn, e *xattr.Edit, also func(r disk.Inode)) error {
-	if err := e.WriteInode(append(disk.Inode(nil), i.record()...)); err != nil {
+	if err := e.WriteInode(append(disk.Inode(nil), i.whole()...)); err != nil {
 		return err
 	}
 	if inode, _ := e.Changed(); inode {

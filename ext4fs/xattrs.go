@@ -44,16 +44,37 @@ func (i *Inode) Xattrs() ([]Xattr, error) {
 func (i *Inode) Xattr(name string) ([]byte, error) {
 	i.lockRead()
 	defer i.unlockRead()
-	for _, set := range []func() (xattr.Set, error){i.inodeXattrs, i.blockXattrs} {
-		s, err := set()
-		if err != nil {
-			return nil, err
-		}
-		if a, ok := s.Lookup(name); ok {
-			return i.xattrValue(&a)
-		}
+	a, ok, err := i.findXattr(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok:
+		return nil, noAttr(name)
 	}
-	return nil, fmt.Errorf("%s: %w", name, ErrNoAttr)
+	return i.xattrValue(&a)
+}
+
+// noAttr is an ErrNoAttr that knows the name. Most who ask for an attribute
+// hear that there is none: it costs no more than that.
+type noAttr string
+
+func (n noAttr) Error() string { return fmt.Sprintf("%s: %v", string(n), ErrNoAttr) }
+func (n noAttr) Unwrap() error { return ErrNoAttr }
+
+// findXattr finds an attribute in the inode or its block.
+func (i *Inode) findXattr(name string) (a xattr.Attr, ok bool, err error) {
+	s, err := i.inodeXattrs()
+	if err != nil {
+		return a, false, err
+	}
+	if a, ok = s.Lookup(name); ok {
+		return a, true, nil
+	}
+	if s, err = i.blockXattrs(); err != nil {
+		return a, false, err
+	}
+	a, ok = s.Lookup(name)
+	return a, ok, nil
 }
 
 // RawXattrs returns all attributes as they are stored, those in the inode
@@ -82,7 +103,15 @@ func (i *Inode) xattrOwner() xattr.Owner {
 	return xattr.Owner{Inode: i.num, Generation: i.record().Generation(), Seed: i.fs.seed, Verify: i.fs.verify()}
 }
 
-func (i *Inode) inodeXattrs() (xattr.Set, error) { return xattr.ParseInode(i.record(), i.xattrOwner()) }
+// inodeXattrs are those in the record. Called with mu.
+func (i *Inode) inodeXattrs() (xattr.Set, error) {
+	if i.node != nil && i.long.Load() == nil && len(i.record()) < i.fs.super.InodeSize() {
+		if x := int(i.record().RawExtraSize()); x%4 == 0 && x <= i.fs.super.InodeSize()-disk.InodeBaseSize {
+			return xattr.Set{}, nil // behind the fields is nothing
+		}
+	}
+	return xattr.ParseInode(i.whole(), i.xattrOwner())
+}
 
 func (i *Inode) blockXattrs() (xattr.Set, error) {
 	n := i.FileACL()

@@ -19,7 +19,7 @@ const envUser = "E4KIT_TEST_USER"
 const userScript = `set -e
 if ! setpriv --reuid=65534 --regid=65534 --clear-groups sh -c ': <>/dev/fuse' 2>/dev/null; then
 	while read -r from dir type _; do
-		case $type:$from in fuse.e4kit:*|ext4:/dev/loop*) umount -l "$dir" 2>/dev/null || :;; esac
+		case $type:$from in fuse.e4kit:*|fuseblk:/dev/loop*|ext4:/dev/loop*) umount -l "$dir" 2>/dev/null || :;; esac
 	done </proc/self/mounts
 	mount -t tmpfs -o mode=755,size=64k dev "$0"
 	mknod -m 666 "$0/fuse" c 10 229

@@ -12,7 +12,8 @@ import (
 // block device where those take bytes at any place.
 type hostWriter struct {
 	hostFile
-	sector int // bytes, of a block device; 0 for a file
+	sector int    // bytes, of a block device; 0 for a file
+	claim  *claim // of a block device
 	// broken is the first error of Sync.
 	broken atomic.Pointer[error]
 	// noPunch and noZero: the host's file system refused it once.

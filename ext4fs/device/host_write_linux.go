@@ -131,7 +131,7 @@ func (h *hostWriter) discard(off, n int64) error {
 	}
 	var err error
 	if h.sector > 0 {
-		err = control(h.f, "discard", func(fd int) error {
+		err = control(h.owner(), "discard", func(fd int) error {
 			arg := [2]uint64{uint64(off), uint64(n)}
 			_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.BLKDISCARD, uintptr(unsafe.Pointer(&arg)))
 			if errno != 0 {
@@ -163,21 +163,42 @@ func (h *hostWriter) zeroRange(off, n int64) (bool, error) {
 		h.noZero.Store(true)
 		return false, nil
 	}
+	if h.sector > 0 && errors.Is(err, unix.EBUSY) {
+		return false, nil // the kernel keeps it, see Yield
+	}
 	return err == nil, err
 }
 
+// owner is the file by which the device's own operations go.
+func (h *hostWriter) owner() *os.File {
+	if h.claim != nil {
+		if f := h.claim.Load(); f != nil {
+			return f
+		}
+	}
+	return h.f
+}
+
 func (h *hostWriter) fallocate(op string, mode uint32, off, n int64) error {
-	return control(h.f, op, func(fd int) error {
+	return control(h.owner(), op, func(fd int) error {
 		return unix.Fallocate(fd, mode|unix.FALLOC_FL_KEEP_SIZE, off, n)
 	})
 }
 
+// readOnlyDevice reports whether a block device is write-protected.
+func readOnlyDevice(f *os.File) bool {
+	ro, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKROGET)
+	return err == nil && ro != 0
+}
+
 // newBlockWriter is a block device: through the page cache it takes bytes at
 // any place.
-func newBlockWriter(f *os.File, size int64) Writer {
+func newBlockWriter(f *os.File, c *claim, size int64) Writer {
 	sector, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKSSZGET)
 	if err != nil || sector <= 0 {
 		sector = 512
 	}
-	return blockWriter{newHostWriter(f, size, sector)}
+	h := newHostWriter(f, size, sector)
+	h.claim = c
+	return blockWriter{h}
 }

@@ -7,6 +7,9 @@ import "os"
 // openExclusive has no meaning here.
 const openExclusive = 0
 
+// readOnlyDevice reports that opening says whether a device is write-protected.
+func readOnlyDevice(*os.File) bool { return false }
+
 // syncFile makes a file durable; on macOS that includes the cache of the disk.
 func syncFile(f *os.File) error { return f.Sync() }
 
@@ -32,6 +35,6 @@ func (h *hostWriter) zeroRange(int64, int64) (bool, error) { return false, nil }
 
 // newBlockWriter reads and writes a disk in whole sectors, as raw devices
 // demand.
-func newBlockWriter(f *os.File, size int64) Writer {
+func newBlockWriter(f *os.File, _ *claim, size int64) Writer {
 	return newAlignedWriter(f, size)
 }

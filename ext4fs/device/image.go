@@ -21,6 +21,7 @@ type Image struct {
 	disk   Device // without containers, with the partition table
 	path   string
 	file   *os.File
+	claim  claim
 	isDev  bool
 	// unknown: nobody else can come by the file yet.
 	unknown bool
@@ -56,11 +57,12 @@ func OpenContext(ctx context.Context, path string, o Options) (*Image, error) {
 	if st, err := os.Stat(path); err == nil && st.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: errKindOfFile}
 	}
-	f, err := openFile(path, &o)
+	f, claim, err := openFile(path, &o)
 	if err != nil {
 		return nil, err
 	}
 	m := &Image{path: path, file: f}
+	m.claim.Store(claim)
 	if err := m.open(ctx, &o); err != nil {
 		m.Close()
 		var pe *fs.PathError
@@ -206,5 +208,5 @@ func (m *Image) Close() error {
 	if m.store != nil {
 		err = errors.Join(err, m.store.Close())
 	}
-	return errors.Join(err, m.file.Close())
+	return errors.Join(err, m.file.Close(), m.Yield())
 }

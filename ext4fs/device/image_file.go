@@ -26,7 +26,7 @@ func FromFile(f *os.File) (*Image, error) {
 func (m *Image) fileWriter(size int64) Writer {
 	switch h := newHostWriter(m.file, size, 0); {
 	case m.isDev:
-		return newBlockWriter(m.file, size)
+		return newBlockWriter(m.file, &m.claim, size)
 	case m.unknown && m.early:
 		e := &early{unsynced: unsynced{h}}
 		e.fresh.Store(earlyBytes - earlyStart)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -16,22 +17,62 @@ var (
 	_ Refresher    = (*Image)(nil)
 )
 
-// openFile opens the file as the options ask for. A block device is opened so
-// that the kernel keeps out mounts, its own included.
-func openFile(path string, o *Options) (*os.File, error) {
+// openFile opens the file as the options ask for. A block device is claimed as
+// well.
+func openFile(path string, o *Options) (f, claim *os.File, err error) {
 	if !o.Write {
-		return os.Open(path)
+		f, err = os.Open(path)
+		return f, nil, err
 	}
-	flags := os.O_RDWR
 	st, err := os.Stat(path)
-	if err == nil && !o.NoLock && st.Mode()&fs.ModeDevice != 0 && st.Mode()&fs.ModeCharDevice == 0 {
-		flags |= openExclusive
+	if err == nil && !o.NoLock && st.Mode()&fs.ModeDevice != 0 && st.Mode()&fs.ModeCharDevice == 0 && openExclusive != 0 {
+		if claim, err = claimDevice(path); err != nil {
+			return nil, nil, err
+		}
 	}
-	f, err := os.OpenFile(path, flags, 0)
-	if err != nil && flags&openExclusive != 0 && errors.Is(err, syscall.EBUSY) {
+	if f, err = os.OpenFile(path, os.O_RDWR, 0); err != nil && claim != nil {
+		claim.Close()
+	}
+	return f, claim, err
+}
+
+// A claim keeps a block device for us; nil without. What the device alone can do
+// (discard, zero) goes by it: Linux refuses that to others while one is there.
+type claim struct{ atomic.Pointer[os.File] }
+
+// claimDevice opens a block device so that the kernel keeps out mounts, its own
+// included, as long as it is open.
+func claimDevice(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|openExclusive, 0)
+	if errors.Is(err, syscall.EBUSY) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: busyDevice(path)}
 	}
 	return f, err
+}
+
+// Claimed reports that the image is a block device which the kernel lets nobody
+// mount until Close.
+func (m *Image) Claimed() bool { return m.claim.Load() != nil }
+
+// Yield lets others mount a block device that is claimed; the lock stays. It is
+// for who is about to mount it himself.
+func (m *Image) Yield() error {
+	if f := m.claim.Swap(nil); f != nil {
+		return f.Close()
+	}
+	return nil
+}
+
+// Reclaim undoes Yield. A *BusyError says that somebody else was faster.
+func (m *Image) Reclaim() error {
+	if m.claim.Load() != nil {
+		return nil
+	}
+	f, err := claimDevice(m.path)
+	if err == nil {
+		m.claim.Store(f)
+	}
+	return err
 }
 
 // busyDevice says who has a block device that could not be opened.
@@ -51,9 +92,12 @@ func (m *Image) openWriter(size int64, o *Options) error {
 	if uses := conflicts(m.InUse()); len(uses) > 0 && !o.NoLock {
 		return &BusyError{Path: m.path, Uses: uses}
 	}
+	if m.isDev && readOnlyDevice(m.file) {
+		return &fs.PathError{Op: "open", Path: m.path, Err: syscall.EROFS} // open(2) lets it pass
+	}
 	var disk Writer
 	if m.isDev {
-		disk = newBlockWriter(m.file, size)
+		disk = newBlockWriter(m.file, &m.claim, size)
 	} else {
 		disk = newHostWriter(m.file, size, 0)
 	}

@@ -40,15 +40,20 @@ func (c *Config) Insert(tx cache.Tx, name []byte, ino disk.InodeNum, typ uint8) 
 	if err := c.prepare(&n, name, typ); err != nil {
 		return err
 	}
+	return c.insert(tx, &n)
+}
+
+func (c *Config) insert(tx cache.Tx, n *addition) error {
+	defer c.tidy()
 	if c.inline() {
-		if done, err := c.insertInline(tx, &n); done || err != nil {
+		if done, err := c.insertInline(tx, n); done || err != nil {
 			return err
 		}
 	}
 	if c.Indexed {
-		return c.insertTree(tx, &n, false)
+		return c.insertTree(tx, n, false)
 	}
-	return c.insertLinear(tx, &n)
+	return c.insertLinear(tx, n)
 }
 
 // prepare checks a name and its inode.

@@ -98,8 +98,10 @@ type Config struct {
 	MaxInlineValue int
 
 	placed bool // all names are where their hash belongs
-	seals  *seals
-	work   *work
+	// shape changes when entries move: places in blocks are others then.
+	shape uint32
+	seals *seals
+	work  *work
 }
 
 func (c *Config) layout() disk.DirLayout {

@@ -2,6 +2,7 @@ package dir
 
 import (
 	"io/fs"
+	"sync"
 
 	"github.com/e4kit/e4kit/ext4fs/cache"
 	"github.com/e4kit/e4kit/ext4fs/casefold"
@@ -18,9 +19,21 @@ type work struct {
 
 func (c *Config) scratch() *work {
 	if c.work == nil {
-		c.work = &work{}
+		c.work = works.Get().(*work)
 	}
 	return c.work
+}
+
+// works are shared by all directories: a Config lives as long as its inode is
+// in memory, and few of them are changed at the same time.
+var works = sync.Pool{New: func() any { return new(work) }}
+
+// tidy gives back what scratch gave, at the end of a change.
+func (c *Config) tidy() {
+	if c.work != nil {
+		works.Put(c.work)
+		c.work = nil
+	}
 }
 
 // room is what a walk over a block found.
@@ -34,6 +47,13 @@ type room struct {
 // end at end. The first skip records are not for others to share. It gives
 // ErrExist when the name is there. b is nil for parts of inline directories.
 func (c *Config) scan(l disk.DirLayout, data []byte, b *cache.Buffer, end int, n *addition, skip int) (room, error) {
+	if !n.fold {
+		if s := l.Scan(data, n.name, n.need, skip, true); s.Sound && s.Found >= 0 {
+			return room{off: -1}, ErrExist
+		} else if s.Sound && s.End == end {
+			return room{s.Room, max(s.Last, 0), s.Used}, nil
+		}
+	}
 	r := room{off: -1}
 	it := l.Iter(data)
 	for i := 0; it.Next(); i++ {

@@ -15,6 +15,7 @@ type query struct {
 	fold   bool   // compare foldings
 	folded []byte // when fold
 	noKey  *noKey // in encrypted directories
+	spot   *Spot  // what a change wants to know besides
 }
 
 // Lookup finds a name. It gives fs.ErrNotExist when there is none, and
@@ -25,11 +26,13 @@ type query struct {
 // may hold it. In a casefolded one the kernel looks through all blocks
 // afterwards, because some kernels folded differently, unless the file system
 // forbids it (NoFallback); so does this.
-func (c *Config) Lookup(name []byte) (Entry, error) {
+func (c *Config) Lookup(name []byte) (Entry, error) { return c.lookup(name, nil) }
+
+func (c *Config) lookup(name []byte, spot *Spot) (Entry, error) {
 	if len(name) == 0 {
 		return Entry{}, fs.ErrNotExist
 	}
-	q := query{name: name}
+	q := query{name: name, spot: spot}
 	if isDots(name) {
 		return c.lookupDots(&q)
 	}
@@ -111,6 +114,18 @@ func (c *Config) tree(q *query) (e Entry, found bool, err error) {
 
 // search looks through one block.
 func (c *Config) search(b *cache.Buffer, l disk.LogicalNum, q *query) (Entry, bool, error) {
+	if !q.fold && q.noKey == nil {
+		if s := c.scanFor(b, l, q); s.Sound && s.Found < 0 {
+			return Entry{}, false, nil
+		} else if s.Sound {
+			d := disk.Dirent(b.Data()[s.Found:])
+			e := c.entry(d, l, s.Found)
+			if c.Encrypted {
+				c.addHash(&e, d, c.indexHash())
+			}
+			return e, true, c.check(&e, b.Block(), true)
+		}
+	}
 	it := c.layout().Iter(b.Data())
 	d, ok := q.find(&it)
 	if !ok {
@@ -157,6 +172,9 @@ func (q *query) find(it *disk.DirentIter) (disk.Dirent, bool) {
 // linear looks through all blocks. Trouble with some does not keep it from
 // the others: it is reported when the name is not found there.
 func (c *Config) linear(q *query, first error) (Entry, error) {
+	if c.Indexed && q.spot != nil {
+		q.spot.state = spotPoor // the index would say where a new name goes
+	}
 	holes := 0
 	for l := disk.LogicalNum(0); l < c.Blocks; l++ {
 		if c.Prefetch != nil && l%prefetchRun == 0 {

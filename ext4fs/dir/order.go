@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/e4kit/e4kit/ext4fs/cache"
 	"github.com/e4kit/e4kit/ext4fs/disk"
@@ -19,10 +20,29 @@ type order struct {
 
 	begun   bool // something was yielded
 	stopped bool // the consumer has had enough
-	pending []ordered
+	*orderMemory
 	held    int    // of pending, these wait for others of their hash
 	last    uint64 // cookie of the entry before
 	version disk.HashVersion
+}
+
+// orderMemory is used again and again.
+type orderMemory struct {
+	pending []ordered
+	keys    []orderKey
+}
+
+var orderMemories = sync.Pool{New: func() any { return new(orderMemory) }}
+
+// maxOrderMemory bounds the entries that memory to be used again has room for.
+const maxOrderMemory = 4096
+
+func (m *orderMemory) release() {
+	clear(m.pending[:cap(m.pending)]) // which point to blocks
+	m.pending = m.pending[:0]
+	if cap(m.pending) <= maxOrderMemory {
+		orderMemories.Put(m)
+	}
 }
 
 // ordered is an entry with its place in the order.
@@ -35,6 +55,8 @@ type ordered struct {
 
 // run returns trouble with the index; other trouble is yielded.
 func (o *order) run() error {
+	o.orderMemory = orderMemories.Get().(*orderMemory)
+	defer o.release()
 	o.version = o.c.HashVersion
 	if o.after > math.MaxInt64 {
 		return nil
@@ -227,9 +249,8 @@ func (o *order) flush(limit uint32, all bool) {
 			}
 		}
 	}
-	slices.SortFunc(o.pending[:n], compareOrdered)
-	for i := range o.pending[:n] {
-		p := &o.pending[i]
+	for _, k := range o.sorted(n) {
+		p := &o.pending[k.at]
 		if p.Cookie == 0 && !o.assign(p) {
 			p.err = &disk.CorruptError{What: "directory", Inode: o.c.Inode, Detail: "more names than can be listed have one hash"}
 		}
@@ -251,17 +272,35 @@ func (o *order) assign(p *ordered) bool {
 	return p.Cookie>>32 == uint64(p.hash>>1)
 }
 
-func compareOrdered(a, b ordered) int {
-	switch {
-	case a.Cookie != b.Cookie: // "." and ".." have theirs, and come first
-		if a.Cookie == 0 || b.Cookie == 0 {
-			return -cmp.Compare(a.Cookie, b.Cookie)
+// orderKey stands for an entry while the order is found.
+type orderKey struct {
+	hash uint64 // and the tie
+	rank uint32
+	at   uint32 // in pending
+}
+
+// sorted gives the order of the first n that are pending.
+func (o *order) sorted(n int) []orderKey {
+	const others = 3
+	keys := o.keys[:0]
+	for i := range o.pending[:n] {
+		p := &o.pending[i]
+		k := orderKey{uint64(p.hash)<<32 | uint64(p.tie), others, uint32(i)}
+		if p.Cookie != 0 { // "." and ".." have theirs, and come first
+			k.rank = uint32(p.Cookie)
 		}
-		return cmp.Compare(a.Cookie, b.Cookie)
-	case a.hash != b.hash:
-		return cmp.Compare(a.hash, b.hash)
-	case a.tie != b.tie:
-		return cmp.Compare(a.tie, b.tie)
+		keys = append(keys, k)
 	}
-	return cmp.Or(bytes.Compare(a.Name, b.Name), cmp.Compare(a.Block, b.Block), cmp.Compare(a.Offset, b.Offset))
+	slices.SortFunc(keys, func(a, b orderKey) int {
+		switch {
+		case a.rank != b.rank:
+			return cmp.Compare(a.rank, b.rank)
+		case a.hash != b.hash:
+			return cmp.Compare(a.hash, b.hash)
+		}
+		p, q := &o.pending[a.at], &o.pending[b.at]
+		return cmp.Or(bytes.Compare(p.Name, q.Name), cmp.Compare(p.Block, q.Block), cmp.Compare(p.Offset, q.Offset))
+	})
+	o.keys = keys
+	return keys
 }

@@ -93,6 +93,7 @@ func (c *Config) grow(tx cache.Tx, k TreeKind) (disk.LogicalNum, []byte, error) 
 		return 0, nil, &PartialError{fmt.Errorf("block %d of directory %d: %w", l, c.Inode, err)}
 	}
 	c.Blocks = l + 1
+	c.shape++
 	b.SetVerified(c.tag(k != TreeLeaf))
 	if k == TreeLeaf {
 		c.layout().InitLeaf(b.Data())

@@ -46,6 +46,7 @@ func (c *Config) takeApart(data []byte, from int, v disk.HashVersion) []piece {
 // fill makes dst a leaf of the pieces of src, which must be other memory. It
 // returns where the last record is.
 func (c *Config) fill(dst, src []byte, pieces []piece) int {
+	c.shape++
 	l := c.layout()
 	off, last := 0, 0
 	for _, p := range pieces {

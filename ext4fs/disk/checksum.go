@@ -18,6 +18,12 @@ func SumUint32(seed, v uint32) uint32 {
 	return seed
 }
 
+// sumZeros2 is SumUint32 for two bytes of zeros.
+func sumZeros2(seed uint32) uint32 {
+	seed = castagnoli[byte(seed)] ^ seed>>8
+	return castagnoli[byte(seed)] ^ seed>>8
+}
+
 // SumUint64 extends an ext4 checksum over the little-endian bytes of v.
 func SumUint64(seed uint32, v uint64) uint32 {
 	return SumUint32(SumUint32(seed, uint32(v)), uint32(v>>32))

@@ -271,10 +271,9 @@ func (i Inode) hasChecksumHi() bool { return i.has(0x84) }
 // Checksum returns the stored and the computed checksum of the record for the
 // file system seed. Where the high half does not exist both are 16 bits.
 func (i Inode) Checksum(fsSeed uint32, n InodeNum) (stored, computed uint32) {
-	var zero [2]byte
 	c := InodeSeed(fsSeed, n, i.Generation())
 	c = Sum(c, i[:0x7c])
-	c = Sum(c, zero[:])
+	c = sumZeros2(c)
 	c = Sum(c, i[0x7e:InodeBaseSize])
 	stored = uint32(le.Uint16(i[0x7c:]))
 	if len(i) <= InodeBaseSize {
@@ -283,8 +282,7 @@ func (i Inode) Checksum(fsSeed uint32, n InodeNum) (stored, computed uint32) {
 	if !i.hasChecksumHi() {
 		return stored, Sum(c, i[0x80:]) & 0xffff
 	}
-	c = Sum(c, i[0x80:0x82])
-	c = Sum(c, zero[:])
+	c = sumZeros2(Sum(c, i[0x80:0x82]))
 	c = Sum(c, i[0x84:])
 	return stored | uint32(le.Uint16(i[0x82:]))<<16, c
 }

@@ -159,6 +159,14 @@ func (s *Superblock) Encode(b []byte) {
 	copy(b[:SuperblockSize], out[:])
 }
 
+// EncodeOrphan is Encode where nothing has changed since the last one but
+// LastOrphan and WriteTime.
+func (s *Superblock) EncodeOrphan(b []byte) {
+	le.PutUint32(b[0xe8:], uint32(s.LastOrphan))
+	le.PutUint32(b[0x30:], uint32(s.WriteTime))
+	b[0x274] = byte(s.WriteTime >> 32)
+}
+
 // superCodec reads or writes one field at an offset. One list of fields serves
 // both directions, so that they cannot disagree.
 type superCodec interface {

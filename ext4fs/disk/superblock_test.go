@@ -233,3 +233,18 @@ func TestSealSuperblockStill(t *testing.T) {
 		}
 	}
 }
+
+func TestSuperblock_EncodeOrphan(t *testing.T) {
+	var s Superblock
+	if err := s.Decode(randomSuper(7)); err != nil {
+		t.Fatal(err)
+	}
+	out, want := make([]byte, SuperblockSize), make([]byte, SuperblockSize)
+	s.Encode(out)
+	s.LastOrphan, s.WriteTime = 0x12345678, 0xfedcba9876
+	s.EncodeOrphan(out)
+	s.Encode(want)
+	if !bytes.Equal(out, want) {
+		t.Errorf("the superblocks differ:\n%x\n%x", out, want)
+	}
+}
