@@ -103,17 +103,14 @@ func (h *handler) enter(dir *ext4fs.Inode, i *ext4fs.Inode, out *fuse.EntryOut) 
 	return h.introduce(dir, i, false, out)
 }
 
-// holds reports whether an inode lives as long as the kernel knows it, also
-// without a name: all that the kernel opens without a word to us.
-func (h *handler) holds(i *ext4fs.Inode) bool {
-	return h.noOpen || !i.IsRegular() && !i.IsSymlink()
-}
-
 // introduce is enter, also for an inode that was made without a name.
 func (h *handler) introduce(dir *ext4fs.Inode, i *ext4fs.Inode, fresh bool, out *fuse.EntryOut) error {
-	n, err := h.nodes.add(i, h.holds(i), fresh)
+	n, err := h.nodes.add(i, fresh)
 	if err != nil {
 		return err
+	}
+	if fresh {
+		n.unnamed.Store(true)
 	}
 	out.NodeId = nodeID(i.Number())
 	out.Generation = uint64(i.Raw().Generation())

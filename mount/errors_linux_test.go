@@ -94,7 +94,7 @@ func (s *served) fallen() {
 	fsys, err := ext4fs.OpenFile(s.img, &ext4fs.Options{Write: true})
 	must(s.t, "recovery by e4kit", err)
 	must(s.t, "close", fsys.Close())
-	testimages.Fsck(s.t, s.img)
+	testimages.FsckAborted(s.t, s.img)
 }
 
 // fell waits for the end of a server that was unmounted, with an error.

@@ -38,6 +38,9 @@ func stateOf(i *ext4fs.Inode) changes { return changes{i.Raw().Version()} }
 
 // take returns what is kept for who goes on at cookie.
 func (d *dirStreams) take(i *ext4fs.Inode, cookie uint64) []ext4fs.DirEntry {
+	if d == nil {
+		return nil
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.rest == nil || d.next != cookie || d.seen != stateOf(i) {
@@ -46,6 +49,18 @@ func (d *dirStreams) take(i *ext4fs.Inode, cookie uint64) []ext4fs.DirEntry {
 	rest := d.rest
 	d.rest = nil
 	return rest
+}
+
+// keepStream is put for the node's reader.
+func (n *node) keepStream(s changes, cookie uint64, rest []ext4fs.DirEntry) {
+	d := n.streams.Load()
+	if d == nil {
+		d = new(dirStreams)
+		if !n.streams.CompareAndSwap(nil, d) {
+			d = n.streams.Load()
+		}
+	}
+	d.put(s, cookie, rest)
 }
 
 func (d *dirStreams) put(s changes, cookie uint64, rest []ext4fs.DirEntry) {
@@ -60,15 +75,16 @@ const keepEntries = 512
 // list passes the entries behind the cookie to add until it refuses one.
 func (h *handler) list(n *node, cookie uint64, add func(e *ext4fs.DirEntry) bool) error {
 	state := stateOf(n.ino)
-	for rest := n.streams.take(n.ino, cookie); len(rest) > 0; {
+	for rest := n.streams.Load().take(n.ino, cookie); len(rest) > 0; {
 		if !add(&rest[0]) {
-			n.streams.put(state, cookie, rest)
+			n.keepStream(state, cookie, rest)
 			return nil
 		}
 		cookie, rest = rest[0].Cookie, rest[1:]
 	}
 	var rest []ext4fs.DirEntry
 	full := false
+	copied := h.fsys.Writable() // the names were, then
 	for e, err := range n.ino.EntriesFrom(cookie) {
 		switch {
 		case err != nil && !full:
@@ -79,7 +95,9 @@ func (h *handler) list(n *node, cookie uint64, add func(e *ext4fs.DirEntry) bool
 			continue
 		default:
 			full = true
-			e.Name = slices.Clone(e.Name)
+			if !copied {
+				e.Name = slices.Clone(e.Name)
+			}
 			if rest = append(rest, e); len(rest) < keepEntries {
 				continue
 			}
@@ -87,7 +105,7 @@ func (h *handler) list(n *node, cookie uint64, add func(e *ext4fs.DirEntry) bool
 		break
 	}
 	if len(rest) > 0 {
-		n.streams.put(state, cookie, rest)
+		n.keepStream(state, cookie, rest)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ package mount
 
 import (
 	"sync"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -13,10 +14,16 @@ import (
 // io_submit(2): pages that somebody has read meanwhile stay as they were before,
 // for everybody and for as long as there is memory. So it is told to drop them.
 
-// maxDropping is how many requests may wait for that. It takes locks of pages,
-// which who reads them holds until his request is answered: there must be
-// readers left for that, and background requests that the kernel lets through.
-const maxDropping = 8
+// It takes locks of pages, which who reads them holds until his request is
+// answered: there must be readers left for that, and background requests that the
+// kernel lets through, of which each write is one. So only few requests may wait
+// for as long as it takes. The others wait for a moment, which is enough unless all
+// wait for each other; only if it is not they are answered first, and then old
+// pages can be read for another moment.
+const (
+	maxDropping = 8
+	maxDropWait = 10 * time.Millisecond
+)
 
 // pageDropper is what has the kernel drop pages.
 type pageDropper struct {
@@ -32,6 +39,16 @@ func isDirect(in *fuse.WriteIn) bool {
 	return in.WriteFlags&(fuse.WRITE_CACHE|fuse.WRITE_LOCKOWNER) == fuse.WRITE_LOCKOWNER
 }
 
+// Blocks implements [blocker]: before such a write is answered pages are dropped,
+// which who reads or writes them keeps until his own request is answered.
+func (h *handler) Blocks(in *fuse.WriteIn) bool {
+	if !isDirect(in) {
+		return false
+	}
+	n, err := h.node(in.NodeId)
+	return err == nil && n.pages.Load()
+}
+
 // wroteDirect has the kernel drop what it may have read into its cache while size
 // bytes at off were written past it.
 func (h *handler) wroteDirect(n *node, off uint64, size int) {
@@ -45,6 +62,13 @@ func (h *handler) wroteDirect(n *node, off uint64, size int) {
 		drop()
 		<-h.drops.waiting
 	default:
-		h.drops.behind.Go(drop)
+		done := make(chan struct{})
+		h.drops.behind.Go(func() { defer close(done); drop() })
+		late := time.NewTimer(maxDropWait)
+		defer late.Stop()
+		select {
+		case <-done:
+		case <-late.C:
+		}
 	}
 }

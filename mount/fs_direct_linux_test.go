@@ -5,14 +5,21 @@ package mount
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
 // told remembers what a kernel would have been told.
-type told struct{ drops [][3]int64 }
+type told struct {
+	drops [][3]int64
+	slow  func() // what a drop waits for
+}
 
 func (n *told) InodeNotify(node uint64, off, size int64) fuse.Status {
+	if n.slow != nil {
+		n.slow()
+	}
 	n.drops = append(n.drops, [3]int64{int64(node), off, size})
 	return fuse.OK
 }
@@ -53,9 +60,18 @@ func TestWrite_directDropsPages(t *testing.T) {
 		d.drops.waiting <- struct{}{}
 	}
 	kernel.drops = nil
+	kernel.slow = func() { time.Sleep(maxDropWait / 20) }
 	d.is(d.write(f, 0, "data", fuse.WRITE_LOCKOWNER), 0, "write")
-	d.drops.behind.Wait()
 	if want := [][3]int64{{int64(f), 0, 4}}; !slices.Equal(kernel.drops, want) {
+		t.Errorf("when the write is answered: %v, want %v", kernel.drops, want)
+	}
+	kernel.drops = nil
+	locked := make(chan struct{})
+	kernel.slow = func() { <-locked }
+	d.is(d.write(f, 4, "data", fuse.WRITE_LOCKOWNER), 0, "write to what is locked")
+	close(locked)
+	d.drops.behind.Wait()
+	if want := [][3]int64{{int64(f), 4, 4}}; !slices.Equal(kernel.drops, want) {
 		t.Errorf("behind: %v, want %v", kernel.drops, want)
 	}
 	d.release(f)

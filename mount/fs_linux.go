@@ -38,6 +38,8 @@ type handler struct {
 	reserved fuse.Owner
 	policy   Errors
 	noOpen   bool     // see Options.NoOpen; of what nobody can write to, nothing is lost by it
+	checks   bool     // the kernel checks permissions
+	acls     bool     // and knows ACLs
 	kernel   Notifier // nil where no kernel listens
 	// readOnly: nothing may be changed (any more).
 	readOnly atomic.Bool
@@ -48,7 +50,14 @@ type handler struct {
 
 // newRaw makes the handler. A file system whose root cannot be read gives one
 // that says so to everybody.
-func newRaw(fsys *ext4fs.FS, o *Options) fuse.RawFileSystem { return newHandler(fsys, o) }
+func newRaw(fsys *ext4fs.FS, o *Options) fuse.RawFileSystem {
+	h := newHandler(fsys, o)
+	if unchecked(fsys, o) {
+		h.checks = false
+		return privateHandler{h}
+	}
+	return h
+}
 
 func newHandler(fsys *ext4fs.FS, o *Options) *handler {
 	h := &handler{RawFileSystem: fuse.NewDefaultRawFileSystem(), fsys: fsys, o: o, policy: o.Errors, drops: newPageDropper()}
@@ -58,6 +67,8 @@ func newHandler(fsys *ext4fs.FS, o *Options) *handler {
 	h.readOnly.Store(o.ReadOnly || !fsys.Writable())
 	h.reserved = reservedFor(fsys.Super(), o)
 	h.noOpen = o.NoOpen || h.readOnly.Load()
+	h.checks = o.DefaultPermissions.or(!o.FakeRoot)
+	h.nodes.opens = h.noOpen
 	root, err := fsys.Root()
 	if err != nil {
 		h.die(fmt.Errorf("root directory: %w", err))
@@ -78,10 +89,10 @@ func (h *handler) TimeGran() uint32 {
 // WantCaps says what the options ask of the kernel. ACLs have it check
 // permissions, which is not to be where everybody may do everything.
 func (h *handler) WantCaps() (want, refuse uint64) {
-	if h.o.FakeRoot && !h.o.DefaultPermissions.or(false) {
+	if !h.checks {
 		refuse |= fuse.CAP_POSIX_ACL
 	}
-	if h.o.IDMap && h.o.DefaultPermissions.or(!h.o.FakeRoot) { // otherwise the kernel ends the connection
+	if h.o.IDMap && h.checks { // otherwise the kernel ends the connection
 		want |= fuse.CAP_ALLOW_IDMAP
 	}
 	if h.readOnly.Load() {
@@ -97,6 +108,7 @@ func (h *handler) Negotiated(caps uint64) {
 	// With its write-back cache the kernel keeps the times of files, and brings
 	// them with SetAttr.
 	h.fsys.LeaveTimes(caps&fuse.CAP_WRITEBACK_CACHE != 0)
+	h.acls = caps&fuse.CAP_POSIX_ACL != 0
 }
 
 // OnUnmount ends what Negotiated began, and stores what has waited. The kernel
@@ -156,7 +168,8 @@ func (h *handler) fail(err error) fuse.Status {
 	if (n == errnoCorrupt || n == errnoChecksum) && isDamage(err) {
 		switch h.policy {
 		case ErrorsRemountRO:
-			h.cause.CompareAndSwap(nil, &err)
+			cause := err // err itself would be on the heap whenever this is called
+			h.cause.CompareAndSwap(nil, &cause)
 			h.readOnly.Store(true)
 		case ErrorsPanic:
 			h.die(err)
@@ -295,10 +308,7 @@ func (h *handler) Forget(id, lookups uint64) {
 		return
 	}
 	h.storeAtime(n)
-	if n.held {
-		// Nobody can be told; what is left is an orphan.
-		_ = n.ino.Release()
-	}
+	h.nodes.let(n.ino)
 }
 
 // GetAttr answers stat(2).
@@ -314,9 +324,15 @@ func (h *handler) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrO
 	return fuse.OK
 }
 
-// Access is asked without default_permissions only: who may mount so may do
-// everything.
-func (h *handler) Access(<-chan struct{}, *fuse.AccessIn) fuse.Status { return h.fail(h.alive()) }
+// Access is asked without default_permissions only: all who get so far may do
+// everything, as root.
+func (h *handler) Access(_ <-chan struct{}, in *fuse.AccessIn) fuse.Status {
+	n, err := h.known(in.NodeId)
+	if err == nil {
+		err = access(n.ino.Raw(), in.Mask)
+	}
+	return h.fail(err)
+}
 
 // Readlink answers readlink(2).
 func (h *handler) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {

@@ -166,7 +166,7 @@ func TestLookup_folding(t *testing.T) {
 	d.release(f.NodeId)
 }
 
-func TestForget_countsAcrossReuse(t *testing.T) {
+func TestForget_countsLookups(t *testing.T) {
 	d := serveDirect(t, Options{})
 	a := d.create(1, "a", 0o644)
 	for range 2 {
@@ -174,24 +174,34 @@ func TestForget_countsAcrossReuse(t *testing.T) {
 	}
 	d.release(a.NodeId)
 	d.unlinkForGood("a")
+	d.Forget(a.NodeId, 2)
 	if d.stat(a.NodeId).Nlink != 0 {
 		t.Error("it has links")
 	}
-	b := d.create(1, "b", 0o644) // takes the number that is free
-	if b.NodeId != a.NodeId {
+	b := d.create(1, "b", 0o644)
+	if b.NodeId == a.NodeId {
+		t.Fatal("two files that are known have one number")
+	}
+	d.Forget(a.NodeId, 1)
+	if d.nodes.get(a.NodeId) != nil {
+		t.Error("it was not forgotten")
+	}
+	if err := d.fsys.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c := d.create(1, "c", 0o644) // takes the number that is free
+	if c.NodeId != a.NodeId {
 		t.Fatal("the number was not used again")
 	}
-	if b.Generation == a.Generation {
+	if c.Generation == a.Generation {
 		t.Error("the generations are the same")
 	}
-	d.Forget(a.NodeId, 3) // what the kernel knows of a
-	if d.stat(b.NodeId).Nlink != 1 {
-		t.Error("b was forgotten")
+	for _, f := range []uint64{b.NodeId, c.NodeId} {
+		d.release(f)
+		d.Forget(f, 1)
 	}
-	d.release(b.NodeId)
-	d.Forget(b.NodeId, 1)
-	if d.nodes.get(b.NodeId) != nil || d.nodes.count.Load() != 0 {
-		t.Error("b was not forgotten")
+	if d.nodes.get(c.NodeId) != nil || d.nodes.count.Load() != 0 {
+		t.Error("not all was forgotten")
 	}
 	d.Forget(b.NodeId, 1)
 	d.Forget(1, 100)
@@ -207,9 +217,12 @@ func TestOpen_livesOnWithoutName(t *testing.T) {
 		t.Errorf("read %q", s)
 	}
 	d.release(f.NodeId)
+	// All that the kernel knows lives until it forgets.
 	var out fuse.OpenOut
+	d.is(d.Open(nil, &fuse.OpenIn{InHeader: on(f.NodeId, 0)}, &out), 0, "open what is known")
+	d.release(f.NodeId)
+	d.Forget(f.NodeId, 1)
 	d.is(d.Open(nil, &fuse.OpenIn{InHeader: on(f.NodeId, 0)}, &out), syscall.ESTALE, "open what is gone")
-	// A directory lives until the kernel forgets it.
 	dir := d.mkdir(1, "d")
 	h := on(1, 0)
 	d.is(d.Rmdir(nil, &h, "d"), 0, "rmdir")

@@ -15,6 +15,10 @@ import (
 // forget them, and the next who asks with a file open for writing is told. The
 // question is the same where such a file is read behind its end, or its end is
 // sought: then these fail instead, once.
+//
+// The kernel does not say what fsync(2) and close(2) have told. But who has
+// fsynced with success, or closed, was told there of all that was lost until then;
+// if nobody else has the file open for writing, no write fails for it any more.
 
 // lose notes that err kept data that the kernel had taken from being stored.
 func (h *handler) lose(id uint64, err error) {
@@ -42,4 +46,14 @@ func (n *node) attrValid() uint64 {
 		return 0
 	}
 	return forever
+}
+
+// knownLost notes that everybody concerned knows of what was lost.
+func (n *node) knownLost() { n.lost.Store(0) }
+
+// synced is knownLost after an fsync by the only one who writes.
+func (n *node) synced(fh uint64) {
+	if fh&fhWrites != 0 && n.writers.Load() == 1 {
+		n.knownLost()
+	}
 }

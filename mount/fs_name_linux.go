@@ -81,7 +81,8 @@ func (h *handler) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out 
 		h.Forget(out.NodeId, 1)
 		return fuse.Status(syscall.ESTALE)
 	}
-	out.Fh, out.OpenOut.OpenFlags = h.created(i, &in.Caller, in.Flags), openFlags
+	out.Fh = h.created(i, &in.Caller, in.Flags)
+	out.OpenOut.OpenFlags = openFlags(out.Fh)
 	return fuse.OK
 }
 
@@ -103,7 +104,8 @@ func (h *handler) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.Create
 		_ = i.Release()
 		return h.fail(err)
 	}
-	out.Fh, out.OpenOut.OpenFlags = h.created(i, &in.Caller, in.Flags), openFlags
+	out.Fh = h.created(i, &in.Caller, in.Flags)
+	out.OpenOut.OpenFlags = openFlags(out.Fh)
 	return fuse.OK
 }
 

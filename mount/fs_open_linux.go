@@ -3,8 +3,10 @@
 package mount
 
 import (
+	"bytes"
 	"syscall"
 
+	"github.com/e4kit/e4kit/ext4fs"
 	"github.com/e4kit/e4kit/ext4fs/disk"
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -14,6 +16,7 @@ import (
 const (
 	fhWrites     = 1 << iota // open for writing
 	fhPrivileged             // by somebody who may take reserved blocks
+	fhDirect                 // past the cache, see parallel
 )
 
 // Of the blocks that are reserved for root, Linux asks at every write who writes.
@@ -51,7 +54,7 @@ func (h *handler) opened(n *node, c *fuse.Caller, flags uint32) (fh uint64) {
 	if flags&syscall.O_ACCMODE == syscall.O_RDONLY {
 		return 0
 	}
-	fh = fhWrites
+	fh = fhWrites | h.parallel(flags)
 	if h.mayReserve(c) {
 		fh |= fhPrivileged
 	}
@@ -73,5 +76,35 @@ func (n *node) count(fh uint64, by int32) {
 	if fh&fhPrivileged != 0 {
 		n.privileged.Add(by)
 	}
-	n.ino.KeepReserved(n.writers.Add(by) > 0 && n.privileged.Load() == 0)
+	writers := n.writers.Add(by)
+	if writers == 0 {
+		n.knownLost()
+	}
+	n.ino.KeepReserved(writers > 0 && n.privileged.Load() == 0)
+}
+
+// mayWriteBack says what data from the kernel's cache is not for the file. Where
+// every opening is asked for, all of it is: who has it open might write when he
+// opened it. With NoOpen this is where it shows that he might not, and what the
+// kernel has in its cache is not what is in the file.
+func (h *handler) mayWriteBack(n *node, data []byte, off int64) error {
+	flags := n.ino.Flags() & (disk.FlagImmutable | disk.FlagAppend)
+	if !h.noOpen || flags == 0 {
+		return nil
+	}
+	if !flags.Has(disk.FlagImmutable) {
+		// Whole pages come, with what was in them before the end of the file.
+		old := make([]byte, min(max(n.ino.Size()-off, 0), int64(len(data))))
+		if _, err := n.ino.ReadAt(old, off); err != nil && len(old) > 0 {
+			return err
+		}
+		if bytes.Equal(old, data[:len(old)]) {
+			return nil
+		}
+	}
+	if h.kernel != nil {
+		id, size := nodeID(n.ino.Number()), int64(len(data))
+		h.drops.behind.Go(func() { h.kernel.InodeNotify(id, off, size) }) // waits for our answer
+	}
+	return ext4fs.ErrNotPermitted
 }

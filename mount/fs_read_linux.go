@@ -28,12 +28,11 @@ func (h *handler) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fu
 		return fuse.Status(syscall.ESTALE)
 	}
 	h.files.Add(1)
-	out.Fh, out.OpenFlags = h.opened(n, &in.Caller, in.Flags), openFlags
+	out.Fh = h.opened(n, &in.Caller, in.Flags)
+	out.OpenFlags = openFlags(out.Fh)
 	h.openedToRead(n, in.Flags)
 	return fuse.OK
 }
-
-const openFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_PARALLEL_DIRECT_WRITES
 
 // mayOpen says why a file cannot be opened so, beyond what the kernel checks.
 func (h *handler) mayOpen(n *node, flags uint32) error {
@@ -59,6 +58,7 @@ func (h *handler) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	if n, err := h.node(in.NodeId); err == nil {
 		h.files.Add(-1)
 		n.closed(in.Fh)
+		h.closedParallel(n)
 		_ = n.ino.Release() // nobody can be told; an orphan is left
 	}
 }

@@ -35,6 +35,9 @@ func (h *handler) write(in *fuse.WriteIn, data []byte) (int, error) {
 	if cached {
 		write = (*ext4fs.Inode).WriteBack
 	}
+	if err == nil && cached {
+		err = h.mayWriteBack(n, data, int64(in.Offset))
+	}
 	if err == nil {
 		err = h.killPriv(n, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0, &in.Caller)
 		if cached && errors.Is(err, ext4fs.ErrNotPermitted) {
@@ -52,6 +55,9 @@ func (h *handler) write(in *fuse.WriteIn, data []byte) (int, error) {
 	}
 	if isDirect(in) {
 		h.wroteDirect(n, in.Offset, done)
+	}
+	if err == nil {
+		err = h.wroteParallel(n, in)
 	}
 	if err != nil {
 		return 0, err
@@ -141,6 +147,7 @@ func (h *handler) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	const dataOnly = 1
 	n, err := h.known(in.NodeId)
 	if err == nil {
+		n.synced(in.Fh)
 		h.storeAtime(n)
 		err = n.ino.Fsync(context.Background(), in.FsyncFlags&dataOnly != 0)
 	}
@@ -189,6 +196,20 @@ const maxCopy = 1 << 30
 // wholeCopy is what is copied whatever signals come: in Linux they end a copy
 // only between two pieces, and some programs get many.
 const wholeCopy = 1 << 20
+
+// ShortCopy reports whether CopyFileRange will be done with at most wholeCopy
+// bytes. Programs ask for more than there is.
+func (h *handler) ShortCopy(in *fuse.CopyFileRangeIn) bool {
+	if in.Len <= wholeCopy {
+		return true
+	}
+	n, err := h.node(in.NodeId)
+	if err != nil {
+		return true
+	}
+	size := uint64(n.ino.Size())
+	return in.OffIn >= size || size-in.OffIn <= wholeCopy
+}
 
 // CopyFileRange answers copy_file_range(2). The kernel has written back what it
 // had of both.
@@ -251,6 +272,10 @@ func (h *handler) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrO
 	n, err := h.changing(in.NodeId)
 	if err != nil {
 		return h.fail(err)
+	}
+	if in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) == fuse.FATTR_MTIME|fuse.FATTR_CTIME && n.ends() {
+		h.fillAttr(n, out) // the kernel stores the time of the removal as its own
+		return fuse.OK
 	}
 	a, err := h.wanted(in, n.ino)
 	if err != nil {

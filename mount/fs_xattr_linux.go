@@ -108,7 +108,16 @@ func (h *handler) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, 
 	if name == capability {
 		n.noCaps.Store(false)
 	}
+	h.modeChanged(in.NodeId, name)
 	return h.fail(h.syncFile(n.ino))
+}
+
+// modeChanged tells the kernel that a change of an ACL has changed the mode, where
+// it takes ACLs for attributes like others.
+func (h *handler) modeChanged(id uint64, name string) {
+	if name == aclAccess && !h.acls && h.kernel != nil {
+		h.kernel.InodeNotify(id, -1, 0)
+	}
 }
 
 // RemoveXAttr answers removexattr(2).
@@ -121,6 +130,7 @@ func (h *handler) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, name string)
 		err = n.ino.RemoveXattr(name)
 	}
 	if err == nil {
+		h.modeChanged(in.NodeId, name)
 		err = h.syncFile(n.ino)
 	}
 	return h.fail(err)

@@ -153,12 +153,21 @@ func (c *ioctl) setFlags() error {
 		err = c.changesFlags()
 	}
 	if err == nil {
+		c.protects(disk.InodeFlags(v))
 		err = c.n.ino.SetFlags(disk.InodeFlags(v))
 	}
 	if err != nil {
 		return err
 	}
 	return c.changed()
+}
+
+// protects has the kernel write what it took for the file before flags keep it from
+// being written, where that cannot be told later; see mayWriteBack.
+func (c *ioctl) protects(flags disk.InodeFlags) {
+	if c.h.noOpen && flags&(disk.FlagImmutable|disk.FlagAppend) != 0 {
+		c.h.writeBack(c.in.NodeId)
+	}
 }
 
 // fsxattrSize is the size of struct fsxattr.
@@ -213,6 +222,7 @@ func (c *ioctl) setXattr() error {
 	a := &ext4fs.SetAttr{}
 	if flags != c.n.ino.Flags()&userFlags {
 		a.Valid, a.Flags = ext4fs.AttrFlags, flags
+		c.protects(flags)
 	}
 	if now, _ := c.n.ino.Raw().Project(); now != project {
 		a.Valid |= ext4fs.AttrProject

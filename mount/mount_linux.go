@@ -32,12 +32,34 @@ func (s *Server) start(ctx context.Context, mountpoint string) (session, error) 
 		return nil, err
 	}
 	req := s.mountRequest(point, mode)
+	t, err := s.connect(ctx, req, s.o.IOURing.or(false))
+	if errors.Is(err, errURing) {
+		// The kernel's part of the connection counts on the rings now.
+		t, err = s.connect(ctx, req, false)
+	}
+	if err != nil {
+		return nil, s.failed(req, err)
+	}
+	ses := &linuxSession{t: t, point: point, since: time.Now()}
+	if m, ok := mountAt(point); ok && m.fuse() {
+		ses.dev = m.dev
+	}
+	if m, ok := mountAt(point); ok && req.device != nil && m.block() {
+		t.atEnd = req.device.Close
+	}
+	t.begin()
+	ses.tune()
+	t.probe.run(t, point)
+	return ses, nil
+}
+
+// connect mounts, and agrees with the kernel. When it fails nothing is mounted.
+func (s *Server) connect(ctx context.Context, req *mountRequest, uring bool) (*transport, error) {
 	fd, err := req.do(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t := newTransport(fd, s.core.raw, &transportOptions{Logger: s.o.Logger, Trace: s.o.Trace, ACL: req.acl}, &s.stats)
-	ses := &linuxSession{t: t, point: point, since: time.Now()}
+	t := newTransport(fd, s.core.raw, &transportOptions{Logger: s.o.Logger, Trace: s.o.Trace, ACL: req.acl, URing: uring}, &s.stats)
 	if b, ok := s.core.raw.(bound); ok {
 		b.Bound(t)
 	}
@@ -46,13 +68,7 @@ func (s *Server) start(ctx context.Context, mountpoint string) (session, error) 
 		req.undo()
 		return nil, err
 	}
-	if m, ok := mountAt(point); ok && m.fuse() {
-		ses.dev = m.dev
-	}
-	t.begin()
-	ses.tune()
-	t.probe.run(t, point)
-	return ses, nil
+	return t, nil
 }
 
 // mountDir resolves a mountpoint and returns its type bits.
@@ -75,6 +91,9 @@ func mountDir(path string) (point string, mode uint32, err error) {
 	return point, st.Mode & unix.S_IFMT, nil
 }
 
+// defaultSubtype is what follows "fuse." in the type of a mount.
+const defaultSubtype = "e4kit"
+
 // mountRequest is a mount to be made.
 type mountRequest struct {
 	point   string
@@ -85,6 +104,8 @@ type mountRequest struct {
 	maxRead int
 
 	allowOther, checks, acl bool
+	// device, where not nil, is to be mounted as a block device.
+	device *Device
 }
 
 // mountRequest collects what the options say about the mount itself.
@@ -92,13 +113,17 @@ func (s *Server) mountRequest(point string, mode uint32) *mountRequest {
 	o, root := &s.o, os.Geteuid() == 0
 	r := &mountRequest{
 		point: point, mode: mode, source: o.FSName, subtype: o.Subtype, maxRead: o.MaxRead,
-		allowOther: o.AllowOther || root, checks: o.DefaultPermissions.or(!o.FakeRoot), acl: o.ACL.or(true),
+		allowOther: o.AllowOther || root && !o.Private, acl: o.ACL.or(true),
+		checks: o.DefaultPermissions.or(!o.FakeRoot) && !unchecked(s.fsys, o),
 	}
 	if r.source == "" {
 		r.source = "e4kit"
 	}
 	if r.subtype == "" {
-		r.subtype = "e4kit"
+		r.subtype = defaultSubtype
+	}
+	if s.asDevice() {
+		r.device, r.source = o.Device, o.Device.Path
 	}
 	if r.maxRead == 0 || r.maxRead > writeLimit() {
 		r.maxRead = writeLimit()
@@ -148,7 +173,17 @@ func (r *mountRequest) direct() (int, error) {
 	if r.allowOther {
 		data += ",allow_other"
 	}
-	if err := unix.Mount(r.source, r.point, "fuse."+r.subtype, r.flags, data); err != nil {
+	if r.device != nil {
+		if done, err := r.mountDevice(data); done || err != nil {
+			return r.mounted(fd, err)
+		}
+	}
+	return r.mounted(fd, unix.Mount(r.source, r.point, "fuse."+r.subtype, r.flags, data))
+}
+
+// mounted is what comes of a connection after mount(2).
+func (r *mountRequest) mounted(fd int, err error) (int, error) {
+	if err != nil {
 		_ = unix.Close(fd)
 		return -1, fmt.Errorf("mount(2): %w", err)
 	}
@@ -178,7 +213,12 @@ func (l *linuxSession) unmount(lazy bool) error {
 	if lazy {
 		flags |= unix.MNT_DETACH
 	}
-	err := unix.Unmount(l.point, flags)
+	var err error
+	if m.block() {
+		err = l.unmountDevice(flags)
+	} else {
+		err = unix.Unmount(l.point, flags)
+	}
 	if err == unix.EPERM {
 		args := []string{"-u", "--", l.point}
 		if lazy {
@@ -202,13 +242,20 @@ func (l *linuxSession) abort() error {
 func (l *linuxSession) describe(st *Stats) {
 	st.Mountpoint, st.Device, st.Since = l.point, l.dev, l.since
 	st.Readers, st.InFlight = int(l.t.readers.Load()), int(l.t.inFlight.Load())
+	st.Transport = "/dev/fuse"
+	if l.t.uring != nil {
+		st.Transport = "io_uring"
+	}
 	st.Protocol, st.Caps, st.MaxWrite = fmt.Sprintf("7.%d", l.t.init.minor), l.t.init.caps, l.t.init.maxWrite
 }
 
 // mountEntry is a line of mountinfo.
 type mountEntry struct{ dev, point, kind string }
 
-func (m mountEntry) fuse() bool { return m.kind == "fuse" || strings.HasPrefix(m.kind, "fuse.") }
+func (m mountEntry) fuse() bool {
+	kind, _, _ := strings.Cut(m.kind, ".")
+	return kind == "fuse" || kind == fuseblk
+}
 
 // mountAt returns the uppermost mount at a path, without touching it: a path
 // into a mount whose server is gone or stopped must not be looked up.

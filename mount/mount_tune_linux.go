@@ -14,7 +14,11 @@ func (l *linuxSession) tune() {
 	if l.dev == "" {
 		return
 	}
-	dir := "/sys/class/bdi/" + l.dev + "/"
+	dir := "/sys/class/bdi/" + l.dev
+	if m, ok := mountAt(l.point); ok && m.block() {
+		dir += "-" + fuseblk
+	}
+	dir += "/"
 	for _, s := range []struct {
 		file  string
 		value int

@@ -30,11 +30,6 @@ type node struct {
 	ino *ext4fs.Inode
 	// lookups is how often the kernel was told of it, guarded by the shard.
 	lookups uint64
-	// held: the table itself holds the inode, see holds. Guarded by the shard.
-	held bool
-	// noCaps: there is no security.capability, which every write would have to
-	// take away.
-	noCaps atomic.Bool
 	// atime is a time of access in nanoseconds that is not in the inode yet, 0
 	// for none; see lazytime.
 	atime atomic.Int64
@@ -43,20 +38,30 @@ type node struct {
 	// may take reserved blocks. Both change under opening.
 	writers, privileged atomic.Int32
 	opening             sync.Mutex // nothing else is locked under it
+	// noCaps: there is no security.capability, which every write would have to
+	// take away.
+	noCaps atomic.Bool
 	// lost is the errno of a write that nobody has been told of, see lose.
 	lost atomic.Uint32
+	// unnamed: it was made without a name, and may get one.
+	unnamed atomic.Bool
+	// staleTimes: the kernel's times are older than the inode's, see parallel.
+	staleTimes atomic.Bool
 	// pages: the kernel has read some of the file into its cache.
 	pages atomic.Bool
-	// readers of a directory, see dirStreams.
-	streams dirStreams
+	// readers of a directory, see dirStreams; nil until there are some.
+	streams atomic.Pointer[dirStreams]
 }
 
-// nodeTable is all of them, by node id. A number that is used again while the
-// kernel still knows its old inode goes on counting: the kernel's forgets name
-// only the number.
+// nodeTable is all of them, by node id. It keeps inodes: one without names lives
+// on until the kernel has forgotten it, which may have it open in ways that nobody
+// is asked about (O_PATH, directories), and reads from it then. A number that is
+// used again all the same, since the file system is being closed, goes on
+// counting: the kernel's forgets name only the number.
 type nodeTable struct {
 	shards [64]nodeTableShard
 	count  atomic.Int64
+	opens  bool // all that is known counts as open, see Options.NoOpen
 }
 
 type nodeTableShard struct {
@@ -76,27 +81,37 @@ func (t *nodeTable) get(id uint64) *node {
 	return n
 }
 
-// add counts one lookup of the inode. With hold the table holds it as long as
-// the kernel knows it; fresh says that it was made just now, also if it has no
-// name. An error says that the inode was deleted, and another has its number.
-func (t *nodeTable) add(i *ext4fs.Inode, hold, fresh bool) (n *node, err error) {
-	id := nodeID(i.Number())
-	if hold {
-		if known := t.get(id); known != nil && known.ino == i {
-			hold = false // it is held already, or gone in a moment, which count sees
-			if n = t.count1(id, i); n != nil {
-				return n, nil
-			}
-			hold = true
-		}
-		if !i.Acquire() {
-			return nil, ext4fs.ErrNotExist
-		}
+// keep has the inode live on for the table.
+func (t *nodeTable) keep(i *ext4fs.Inode) bool {
+	if t.opens {
+		return i.Acquire()
 	}
-	spare := hold
-	n, err = t.enter(id, i, &spare, fresh)
-	if spare {
-		_ = i.Release() // somebody else was faster
+	return i.Keep()
+}
+
+// let takes keep back. Nobody can be told of an error; what is left is an orphan.
+func (t *nodeTable) let(i *ext4fs.Inode) {
+	if t.opens {
+		_ = i.Release()
+	} else {
+		_ = i.Unkeep()
+	}
+}
+
+// add counts one lookup of the inode; fresh says that it was made just now, also
+// if it has no name. An error says that the inode was deleted, and another has
+// its number.
+func (t *nodeTable) add(i *ext4fs.Inode, fresh bool) (*node, error) {
+	id := nodeID(i.Number())
+	if n := t.count1(id, i); n != nil {
+		return n, nil
+	}
+	if !t.keep(i) {
+		return nil, ext4fs.ErrNotExist
+	}
+	n, spare, err := t.enter(id, i, fresh)
+	if spare != nil {
+		t.let(spare)
 	}
 	return n, err
 }
@@ -114,19 +129,18 @@ func (t *nodeTable) count1(id uint64, i *ext4fs.Inode) *node {
 	return n
 }
 
-// enter is add, where held says that the caller holds the inode; it becomes
-// false if the table takes that over.
-func (t *nodeTable) enter(id uint64, i *ext4fs.Inode, held *bool, made bool) (*node, error) {
+// enter is add of an inode that is kept. What need not be kept any more is
+// returned as spare.
+func (t *nodeTable) enter(id uint64, i *ext4fs.Inode, made bool) (n *node, spare *ext4fs.Inode, err error) {
 	s := t.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.m[id]
+	n, spare = s.m[id], i // where somebody else was faster
 	switch {
 	case n == nil || n.ino != i && (made || replaces(i, n.ino)):
-		fresh := &node{ino: i, held: *held}
-		*held = false
-		if n != nil {
-			fresh.lookups = n.lookups
+		fresh := &node{ino: i}
+		if spare = nil; n != nil {
+			spare, fresh.lookups = n.ino, n.lookups
 		} else {
 			t.count.Add(1)
 		}
@@ -135,11 +149,15 @@ func (t *nodeTable) enter(id uint64, i *ext4fs.Inode, held *bool, made bool) (*n
 		}
 		s.m[id], n = fresh, fresh
 	case n.ino != i && i.Raw().Links() == 0:
-		return nil, ext4fs.ErrNotExist
+		return nil, spare, ext4fs.ErrNotExist
 	}
 	n.lookups++
-	return n, nil
+	return n, spare, nil
 }
+
+// ends reports whether the inode has lost its last name for good: what of it only
+// lasts is nobody's concern.
+func (n *node) ends() bool { return n.ino.Raw().Links() == 0 && !n.unnamed.Load() }
 
 // replaces reports whether i is a new inode under the number of old, and not
 // another view of it or one that is older yet.

@@ -30,21 +30,33 @@ func TestOpen_specialLivesOnWithoutName(t *testing.T) {
 	}
 }
 
-// A file without a name can have the number of one that the kernel still knows.
-func TestTmpfile_takesNumberOver(t *testing.T) {
+// A removed file's number is nobody else's while the kernel still knows it.
+func TestTmpfile_numberOfKnownStays(t *testing.T) {
 	d := serveDirect(t, Options{})
 	a := d.create(1, "a", 0o644)
 	d.release(a.NodeId)
 	d.unlinkForGood("a")
-	var out fuse.CreateOut
-	d.is(d.Tmpfile(nil, &fuse.CreateIn{InHeader: on(1, 0), Mode: 0o600, Flags: syscall.O_RDWR}, &out), 0, "tmpfile")
-	if out.NodeId != a.NodeId {
-		t.Fatalf("node %d, then %d", a.NodeId, out.NodeId)
+	tmpfile := func() uint64 {
+		var out fuse.CreateOut
+		d.is(d.Tmpfile(nil, &fuse.CreateIn{InHeader: on(1, 0), Mode: 0o600, Flags: syscall.O_RDWR}, &out), 0, "tmpfile")
+		d.is(d.write(out.NodeId, 0, "content", 0), 0, "write")
+		d.Release(nil, &fuse.ReleaseIn{InHeader: on(out.NodeId, 0), Fh: out.Fh})
+		d.Forget(out.NodeId, 1)
+		if err := d.fsys.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return out.NodeId
+	}
+	if n := tmpfile(); n == a.NodeId {
+		t.Errorf("two files have the number %d", n)
 	}
 	d.Forget(a.NodeId, 1)
-	d.is(d.write(out.NodeId, 0, "content", 0), 0, "write")
-	d.Release(nil, &fuse.ReleaseIn{InHeader: on(out.NodeId, 0), Fh: out.Fh})
-	d.Forget(out.NodeId, 1)
+	if err := d.fsys.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := tmpfile(); n != a.NodeId {
+		t.Errorf("the number %d is not free again: %d", a.NodeId, n)
+	}
 	if nodes, files := d.Census(); nodes != 1 || files != 0 {
 		t.Errorf("%d nodes and %d open files are left", nodes, files)
 	}

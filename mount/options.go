@@ -61,6 +61,7 @@ type Options struct {
 	// For who opens the image.
 
 	ReadOnly       bool // also for the server: it lets nothing be changed
+	ReadWrite      bool // rw was asked for: what is write-protected is refused
 	NoLoad         bool // leave a pending journal alone; implies ReadOnly
 	Data           ext4fs.DataMode
 	CommitInterval time.Duration // 0 is the default, five seconds
@@ -96,10 +97,35 @@ type Options struct {
 	// IDMap lets mounts that map user and group ids be made of this one
 	// (mount_setattr(2)), where the kernel can and checks permissions.
 	IDMap bool
+	// ParallelDirect lets writes past the cache (O_DIRECT) to one file go on at the
+	// same time, which Linux else does one by one unless they are asynchronous
+	// (io_submit(2), io_uring). Linux then leaves the times of the file alone while
+	// it is open: it shows those of the writes some milliseconds after the file was
+	// closed by all who have it open, and before Linux 6.18 when it has forgotten
+	// the file; a change of its mode or owner meanwhile brings the old ones back.
+	ParallelDirect bool
+	// IOURing has requests come by io_uring where the kernel offers that: Linux
+	// 6.14 and later do once root writes Y to
+	// /sys/module/fuse/parameters/enable_uring. Else they come by /dev/fuse. Off is
+	// the default.
+	IOURing Switch
 
 	// For the mount itself.
 
-	AllowOther         bool
+	// BlkDev lets the kernel mount a block device that the file system is on as one
+	// (see Device), which else it does where that has no price.
+	BlkDev Switch
+	// Device is the block device that the file system is on, nil if there is none.
+	Device *Device
+
+	AllowOther bool
+	// Private keeps a mount of root's to root, where else everybody may come in,
+	// and has the kernel check no permissions: one request less for a change of a
+	// directory. Only processes with all of root's rights get anything but what
+	// the kernel remembers; what fs.protected_* forbid root himself in sticky
+	// directories he may. With AllowOther it means nothing; DefaultPermissions,
+	// NoOpen, IDMap and ReadOnly keep the kernel's checks, and so do namespaces.
+	Private            bool
 	DefaultPermissions Switch // the kernel checks permissions; on, but with FakeRoot
 	Suid, Dev, Exec    Switch // set-id bits, devices, programs count
 	FSName             string // what mount(8) shows as the source
@@ -111,6 +137,20 @@ type Options struct {
 	Logger *slog.Logger
 	// Trace tells Logger of every request, at the level of debugging.
 	Trace bool
+}
+
+// Device is a block device that the whole of a file system is on. Root may have it
+// mounted by the kernel as such, with the type fuseblk: then sync(2) and syncfs(2)
+// make everything durable, and umount(2) returns when the device is closed. The
+// kernel claims the device for itself.
+type Device struct {
+	Path string
+	// Yield gives up the claim of who has opened the device, and Reclaim takes it
+	// again: while the kernel has none.
+	Yield, Reclaim func() error
+	// Close closes the file system and the device; it is called before umount(2)
+	// returns. Who has opened them may close them again.
+	Close func() error
 }
 
 // ParseOptions reads a list as mount(8) takes it after -o: words separated by
@@ -181,8 +221,8 @@ func (o *Options) Set(word string) error {
 
 // wordOptions are those without a value.
 var wordOptions = map[string]func(o *Options){
-	"ro":            func(o *Options) { o.ReadOnly = true },
-	"rw":            func(o *Options) { o.ReadOnly = false },
+	"ro":            func(o *Options) { o.ReadOnly, o.ReadWrite = true, false },
+	"rw":            func(o *Options) { o.ReadOnly, o.ReadWrite = false, true },
 	"noload":        func(o *Options) { o.NoLoad, o.ReadOnly = true, true },
 	"norecovery":    func(o *Options) { o.NoLoad, o.ReadOnly = true, true },
 	"discard":       func(o *Options) { o.Discard = true },
@@ -213,8 +253,14 @@ var wordOptions = map[string]func(o *Options){
 	"bsddf":         func(o *Options) { o.MinixDF = false },
 	"fakeroot":      func(o *Options) { o.FakeRoot = true },
 	"idmap":         func(o *Options) { o.IDMap = true },
+	"blkdev":        func(o *Options) { o.BlkDev = SwitchOn },
+	"noblkdev":      func(o *Options) { o.BlkDev = SwitchOff },
+	"io_uring":      func(o *Options) { o.IOURing = SwitchOn },
+	"no_io_uring":   func(o *Options) { o.IOURing = SwitchOff },
 	"no_open":       func(o *Options) { o.NoOpen = true },
-	"allow_other":   func(o *Options) { o.AllowOther = true },
+	"parallel_dio":  func(o *Options) { o.ParallelDirect = true },
+	"allow_other":   func(o *Options) { o.AllowOther, o.Private = true, false },
+	"private":       func(o *Options) { o.AllowOther, o.Private = false, true },
 	"suid":          func(o *Options) { o.Suid = SwitchOn },
 	"nosuid":        func(o *Options) { o.Suid = SwitchOff },
 	"dev":           func(o *Options) { o.Dev = SwitchOn },
@@ -225,7 +271,8 @@ var wordOptions = map[string]func(o *Options){
 	"default_permissions": func(o *Options) { o.DefaultPermissions = SwitchOn },
 	"no_default_opts":     func(o *Options) { o.NoDefaults = true },
 	"kernel": func(o *Options) {
-		o.AllowOther, o.DefaultPermissions, o.Suid, o.Dev, o.ACL = true, SwitchOn, SwitchOn, SwitchOn, SwitchOn
+		o.AllowOther, o.Private = true, false
+		o.DefaultPermissions, o.Suid, o.Dev, o.ACL = SwitchOn, SwitchOn, SwitchOn, SwitchOn
 	},
 }
 

@@ -14,7 +14,7 @@ func TestParseOptions(t *testing.T) {
 	for list, want := range map[string]Options{
 		"":                               {},
 		"defaults,,nofail,x-systemd.y=1": {},
-		"ro,rw":                          {},
+		"ro,rw":                          {ReadWrite: true},
 		"ro":                             {ReadOnly: true},
 		"noload":                         {ReadOnly: true, NoLoad: true},
 		"data=journal,commit=30":         {Data: ext4fs.DataJournal, CommitInterval: 30 * time.Second},
@@ -24,9 +24,13 @@ func TestParseOptions(t *testing.T) {
 		"offset=1m,cache_size=0x10k":     {Offset: 1 << 20, CacheSize: 16 << 10},
 		"uid=0,gid=4294967294,fakeroot":  {UID: id(0), GID: id(4294967294), FakeRoot: true},
 		"resuid=5,resgid=6":              {ReservedUID: id(5), ReservedGID: id(6)},
-		"idmap,no_open":                  {IDMap: true, NoOpen: true},
+		"io_uring":                       {IOURing: SwitchOn},
+		"io_uring,no_io_uring":           {IOURing: SwitchOff},
+		"idmap,no_open,parallel_dio":     {IDMap: true, NoOpen: true, ParallelDirect: true},
+		"allow_other,private":            {Private: true},
+		"private,allow_other":            {AllowOther: true},
 		`lockfile=a\,b\\c,fsname=x=y`:    {LockFile: `a,b\c`, FSName: "x=y"},
-		"kernel,nosuid": {AllowOther: true, DefaultPermissions: SwitchOn, Suid: SwitchOff, Dev: SwitchOn,
+		"private,kernel,nosuid": {AllowOther: true, DefaultPermissions: SwitchOn, Suid: SwitchOff, Dev: SwitchOn,
 			ACL: SwitchOn},
 	} {
 		got, err := ParseOptions(list)

@@ -2,6 +2,7 @@ package mount_test
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -29,18 +30,26 @@ func TestSameAsKernel(t *testing.T) {
 	if testing.Short() {
 		steps = 1500
 	}
-	kinds := [][]string{nil, {"-O", "inline_data"}, {"-t", "ext3", "-b", "1024"}}
+	kinds := []struct {
+		opts string
+		mkfs []string
+	}{
+		{opts: "allow_other,default_permissions"},
+		{opts: "allow_other,default_permissions", mkfs: []string{"-O", "inline_data"}},
+		{opts: "allow_other,default_permissions", mkfs: []string{"-t", "ext3", "-b", "1024"}},
+		{opts: "private"},
+	}
 	for seed := range len(kinds) * *sameSeeds {
-		mkfs := kinds[seed%len(kinds)]
+		k := kinds[seed%len(kinds)]
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			img := fresh(t, 64<<20, mkfs...)
-			s := start(t, testimages.Copy(t, img), "allow_other,default_permissions")
+			img := fresh(t, 64<<20, k.mkfs...)
+			s := start(t, testimages.Copy(t, img), k.opts)
 			s.timer.Reset(5 * patience)
 			var kernels testimages.Manifest
 			testimages.WithMount(t, img, "", func(dir string) {
 				runtime.LockOSThread() // for the user that the file system sees
 				defer runtime.UnlockOSThread()
-				play(t, uint64(seed), steps, dir, s.dir)
+				play(t, uint64(seed), steps, k.opts != "private", dir, s.dir)
 				kernels = tree(t, dir)
 				if d := testimages.Diff(kernels, tree(t, s.dir)); d != "" {
 					t.Errorf("the kernel and then ours:\n%s", d)
@@ -78,9 +87,11 @@ func oldTimes(m testimages.Manifest) testimages.Manifest {
 	return m
 }
 
-// play does the steps on every directory and compares what they say.
-func play(t *testing.T, seed uint64, steps int, kernel, ours string) {
+// play does the steps on every directory and compares what they say. Without
+// users all are root's.
+func play(t *testing.T, seed uint64, steps int, users bool, kernel, ours string) {
 	t.Helper()
+	defer syscall.Umask(syscall.Umask(0o022))
 	sides := []*player{{dir: kernel}, {dir: ours}}
 	for _, p := range sides {
 		must(t, "chmod", syscall.Chmod(p.dir, 0o777))
@@ -90,6 +101,11 @@ func play(t *testing.T, seed uint64, steps int, kernel, ours string) {
 	for i := range steps {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		o := pick(rng)
+		if !users {
+			// Without the kernel's checks fs.protected_* do not look at sticky
+			// directories.
+			o.user, o.x = 0, o.x&^unix.S_ISVTX
+		}
 		var said [2]string
 		for k, p := range sides {
 			said[k] = p.do(o)
@@ -115,7 +131,7 @@ type op struct {
 var opKinds = strings.Fields(`create create create open open close write write write read read truncate ftruncate
 	unlink unlink rmdir mkdir mkdir mknod symlink readlink link rename rename exchange noreplace chmod chmod chown
 	times setxattr getxattr listxattr removexattr fallocate fallocate stat stat fstat list access tmpfile fsync
-	opendel append copyrange`)
+	opendel append copyrange umask setacl setacl getacl removeacl`)
 
 func pick(rng *rand.Rand) op {
 	path := func() string {
@@ -214,6 +230,9 @@ func (p *player) step(o op) (string, error) {
 		return "", unix.Lchown(a, []int{0, 1000, -1, 2000}[o.x%4], []int{0, 1000, 2000}[o.y%3])
 	case "truncate":
 		return "", unix.Truncate(a, int64(o.x)*int64(1+o.z*3))
+	case "umask":
+		syscall.Umask([]int{0o022, 0, 0o027, 0o777}[o.x%4])
+		return "", nil
 	case "access":
 		return "", unix.Faccessat(unix.AT_FDCWD, a, uint32(o.x%8), unix.AT_EACCESS)
 	case "times":
@@ -238,6 +257,9 @@ func (p *player) step(o op) (string, error) {
 	}
 	if strings.HasSuffix(o.kind, "xattr") {
 		return xattrStep(o, a)
+	}
+	if strings.HasSuffix(o.kind, "acl") {
+		return aclStep(o, a)
 	}
 	return p.onOpen(o)
 }
@@ -269,6 +291,46 @@ func xattrStep(o op, a string) (string, error) {
 	names := strings.Split(string(buf[:n]), "\x00")
 	slices.Sort(names)
 	return strings.Join(names, " "), err
+}
+
+// aclStep is a step on the ACL that says who may do what, or on the one that a
+// directory hands on.
+func aclStep(o op, a string) (string, error) {
+	attr := "system.posix_acl_" + []string{"access", "access", "default"}[o.z%3]
+	switch o.kind {
+	case "setacl":
+		return "", unix.Setxattr(a, attr, randomACL(o.x, o.y), 0)
+	case "removeacl":
+		return "", unix.Removexattr(a, attr)
+	}
+	buf := make([]byte, 1024)
+	n, err := unix.Getxattr(a, attr, buf)
+	return fmt.Sprintf("%x", buf[:max(n, 0)]), err
+}
+
+// randomACL makes an ACL of numbers: mostly one with named users, in a few cases
+// none that is valid.
+func randomACL(x, y int) []byte {
+	const owner, user, group, namedGroup, mask, others = 1, 2, 4, 8, 0x10, 0x20
+	acl := []byte{2, 0, 0, 0}
+	entry := func(tag, perm, id int) {
+		acl = binary.LittleEndian.AppendUint16(acl, uint16(tag))
+		acl = binary.LittleEndian.AppendUint16(acl, uint16(perm&7))
+		acl = binary.LittleEndian.AppendUint32(acl, uint32(id))
+	}
+	entry(owner, x|6, -1) // so that owners can go on
+	if y&1 != 0 {
+		entry(user, x>>3, 1000)
+	}
+	entry(group, x>>6, -1)
+	if y&2 != 0 {
+		entry(namedGroup, x>>9, 1000)
+	}
+	if y&3 != 0 && y&0x700 != 0 { // else an entry is missing
+		entry(mask, x>>12, -1)
+	}
+	entry(others, y>>3, -1)
+	return acl
 }
 
 // keep opens a file for later steps.

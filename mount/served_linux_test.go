@@ -31,7 +31,12 @@ const (
 	envServe = "E4KIT_TEST_SERVE" // the image: this process is a server
 	envDir   = "E4KIT_TEST_DIR"   // its mount point
 	envOpts  = "E4KIT_TEST_OPTS"  // its mount options
+
+	envForbid = "E4KIT_TEST_FORBID" // the number of a system call that it cannot make
 )
+
+// moreOptions is added to the options of every mount that a test starts.
+var moreOptions string
 
 // patience is how long one mount of a test may live before its server is
 // killed, so that no test hangs.
@@ -39,6 +44,10 @@ const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
 	if img := os.Getenv(envServe); img != "" {
+		if err := forbid(os.Getenv(envForbid)); err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
 		if err := serve(img, os.Getenv(envDir), os.Getenv(envOpts)); err != nil {
 			fmt.Println("error:", strings.ReplaceAll(err.Error(), "\n", "; "))
 			os.Exit(1)
@@ -185,7 +194,7 @@ func spawnAt(t testing.TB, img, dir, opts string) *served {
 	s := &served{t: t, img: img, dir: dir}
 	var err error
 	s.cmd = exec.Command("/proc/self/exe")
-	s.cmd.Env = append(os.Environ(), envServe+"="+img, envDir+"="+s.dir, envOpts+"="+opts)
+	s.cmd.Env = append(os.Environ(), envServe+"="+img, envDir+"="+s.dir, envOpts+"="+opts+moreOptions)
 	s.cmd.Stderr = &s.errs
 	s.cmd.Dir = "/"
 	if s.in, err = s.cmd.StdinPipe(); err != nil {

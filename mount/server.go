@@ -82,7 +82,7 @@ func (s *Server) Mount(ctx context.Context, mountpoint string) error {
 func (s *Server) run(ses session) {
 	defer close(s.done)
 	s.err = ses.serve()
-	if !s.fsys.Writable() {
+	if c, ok := ses.(interface{ closed() bool }); !s.fsys.Writable() || ok && c.closed() {
 		return
 	}
 	if err := s.fsys.Sync(context.Background()); err != nil && s.err == nil {

@@ -36,6 +36,7 @@ type Stats struct {
 	OpenFiles  int       // file handles that the kernel holds
 	Nodes      int       // inodes that the kernel knows
 	Protocol   string    // negotiated version, as 7.45
+	Transport  string    // how requests come: /dev/fuse or io_uring
 	Caps       uint64    // negotiated capabilities (fuse.CAP_*)
 	MaxWrite   int       // largest request in bytes
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/e4kit/e4kit/testimages"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -129,4 +130,32 @@ func preadOf(fd int, buf []byte, off int64) error {
 func pwriteOf(fd int, buf []byte, off int64) error {
 	_, err := unix.Pwrite(fd, buf, off)
 	return err
+}
+
+// BenchmarkQuick compares what it costs to take requests apart and to answer
+// them by the fast path and by go-fuse's ProtocolServer, without a kernel and
+// with a file system that does nothing.
+func BenchmarkQuick(b *testing.B) {
+	tr := newTransport(-1, quietFS{fuse.NewDefaultRawFileSystem()}, &transportOptions{}, &opStats{})
+	for _, op := range []uint32{opCreate, opRelease, opUnlink, opRename, opSetattr, opGetxattr} {
+		names := []string{"some-name-000001", "some-name-000002"}[:fastOps[op].names]
+		req := frame(op, 1, 2, bodyOf(op, names...))
+		if op == opGetxattr {
+			req = frame(op, 1, 2, sized(op, 256, names...))
+		}
+		h := (*fuse.InHeader)(unsafe.Pointer(&req[0]))
+		ch := &channel{way: &nowhere{}, fd: -1, hdr: new(fuse.OutHeader), out: make([]byte, 64<<10), small: make([]byte, smallLen)}
+		for _, path := range []string{"fast", "slow"} {
+			b.Run("op="+opName(op)+"/path="+path, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if path == "slow" {
+						tr.slow(ch, req, ch.out)
+					} else if _, _, ok := tr.quick(ch, h, req); !ok {
+						b.Fatal("not taken")
+					}
+				}
+			})
+		}
+	}
 }

@@ -3,7 +3,6 @@
 package mount
 
 import (
-	"bytes"
 	"runtime/debug"
 	"unsafe"
 
@@ -15,6 +14,15 @@ const (
 	opLookup      = 1
 	opForget      = 2
 	opGetattr     = 3
+	opSetattr     = 4
+	opReadlink    = 5
+	opSymlink     = 6
+	opMknod       = 8
+	opMkdir       = 9
+	opUnlink      = 10
+	opRmdir       = 11
+	opRename      = 12
+	opLink        = 13
 	opOpen        = 14
 	opRead        = 15
 	opWrite       = 16
@@ -25,16 +33,23 @@ const (
 	opListxattr   = 23
 	opFlush       = 25
 	opInit        = 26
+	opOpendir     = 27
 	opReaddir     = 28
+	opReleasedir  = 29
 	opFsyncdir    = 30
 	opSetlkw      = 33
+	opAccess      = 34
+	opCreate      = 35
 	opInterrupt   = 36
+	opBmap        = 37
+	opDestroy     = 38
 	opIoctl       = 39
 	opPoll        = 40
 	opNotifyReply = 41
 	opBatchForget = 42
 	opFallocate   = 43
 	opReaddirplus = 44
+	opRename2     = 45
 	opLseek       = 46
 	opCopyRange   = 47
 	opSyncfs      = 50
@@ -48,22 +63,32 @@ type intoReader interface {
 	ReadInto(in *fuse.ReadIn, dst []byte) (int, fuse.Status)
 }
 
+// fits reports whether the channel has room for an answer of that size, which
+// the kernel may ask for.
+func (t *transport) fits(ch *channel, size uint32) bool {
+	return uint64(size) <= uint64(min(t.init.maxWrite, len(ch.out)))
+}
+
 // fastPath calls the file system for the commonest requests without go-fuse's
 // ProtocolServer, which allocates for each, and copies nothing.
 type fastPath struct {
 	raw  fuse.RawFileSystem
 	into intoReader // nil: by raw.Read
+
+	blocks blocker // nil: no request waits for others
 }
 
 func newFastPath(raw fuse.RawFileSystem) fastPath {
 	into, _ := raw.(intoReader)
-	return fastPath{raw: raw, into: into}
+	blocks, _ := raw.(blocker)
+	return fastPath{raw: raw, into: into, blocks: blocks}
 }
 
-// quick answers the request if it is of a kind that it knows and well formed.
-// n is the data carried. What is malformed is left to the slow path.
+// quick answers the request if it is of a kind that it knows and has just the
+// form that it should. n is the data carried. Everything else, also what is
+// malformed, is left to the slow path.
 func (t *transport) quick(ch *channel, h *fuse.InHeader, req []byte) (n int, st fuse.Status, ok bool) {
-	if h.TotalExtlen != 0 {
+	if h.TotalExtlen != 0 || h.Opcode >= opCount {
 		return 0, 0, false
 	}
 	switch h.Opcode {
@@ -71,14 +96,15 @@ func (t *transport) quick(ch *channel, h *fuse.InHeader, req []byte) (n int, st 
 		return t.quickRead(ch, req)
 	case opWrite:
 		return t.quickWrite(ch, req)
-	case opLookup:
-		st, ok = t.quickLookup(ch, h, req)
-	case opGetattr:
-		st, ok = t.quickGetattr(ch, req)
-	case opStatfs:
-		st, ok = t.quickStatfs(ch, h)
-	case opForget:
-		ok = t.quickForget(req)
+	}
+	op := &fastOps[h.Opcode]
+	switch {
+	case op.call != nil:
+		st, ok = t.quickCall(op, ch, h, req)
+	case op.fill != nil:
+		st, ok = t.quickFill(op, ch, h, req)
+	case op.forget != nil:
+		ok = t.quickForget(op, req)
 	}
 	return 0, st, ok
 }
@@ -98,7 +124,7 @@ func (t *transport) quickRead(ch *channel, req []byte) (int, fuse.Status, bool) 
 		return 0, 0, false
 	}
 	in := (*fuse.ReadIn)(unsafe.Pointer(&req[0]))
-	if uint64(in.Size) > uint64(t.init.maxWrite) {
+	if !t.fits(ch, in.Size) {
 		return 0, 0, false
 	}
 	data, st := t.read(in, ch.out[:in.Size])
@@ -150,65 +176,6 @@ func (t *transport) quickWrite(ch *channel, req []byte) (int, fuse.Status, bool)
 func (t *transport) write(in *fuse.WriteIn, data []byte) (n uint32, st fuse.Status) {
 	defer t.guard(&st)
 	return t.raw.Write(never, in, data)
-}
-
-func (t *transport) quickLookup(ch *channel, h *fuse.InHeader, req []byte) (fuse.Status, bool) {
-	name, rest, found := bytes.Cut(req[inHeaderLen:], []byte{0})
-	if !found || len(rest) != 0 {
-		return 0, false
-	}
-	out := (*fuse.EntryOut)(unsafe.Pointer(&ch.small[0]))
-	*out = fuse.EntryOut{}
-	st := t.lookup(h, string(name), out)
-	t.reply(ch, h, st, ch.small[:unsafe.Sizeof(*out)])
-	return st, true
-}
-
-func (t *transport) lookup(h *fuse.InHeader, name string, out *fuse.EntryOut) (st fuse.Status) {
-	defer t.guard(&st)
-	return t.raw.Lookup(never, h, name, out)
-}
-
-func (t *transport) quickGetattr(ch *channel, req []byte) (fuse.Status, bool) {
-	if len(req) != int(unsafe.Sizeof(fuse.GetAttrIn{})) {
-		return 0, false
-	}
-	in := (*fuse.GetAttrIn)(unsafe.Pointer(&req[0]))
-	out := (*fuse.AttrOut)(unsafe.Pointer(&ch.small[0]))
-	*out = fuse.AttrOut{}
-	st := t.getattr(in, out)
-	t.reply(ch, &in.InHeader, st, ch.small[:unsafe.Sizeof(*out)])
-	return st, true
-}
-
-func (t *transport) getattr(in *fuse.GetAttrIn, out *fuse.AttrOut) (st fuse.Status) {
-	defer t.guard(&st)
-	return t.raw.GetAttr(never, in, out)
-}
-
-func (t *transport) quickStatfs(ch *channel, h *fuse.InHeader) (fuse.Status, bool) {
-	out := (*fuse.StatfsOut)(unsafe.Pointer(&ch.small[0]))
-	*out = fuse.StatfsOut{}
-	st := t.statfs(h, out)
-	t.reply(ch, h, st, ch.small[:unsafe.Sizeof(*out)])
-	return st, true
-}
-
-func (t *transport) statfs(h *fuse.InHeader, out *fuse.StatfsOut) (st fuse.Status) {
-	defer t.guard(&st)
-	return t.raw.StatFs(never, h, out)
-}
-
-// quickForget takes FORGET, which has no answer.
-func (t *transport) quickForget(req []byte) bool {
-	if len(req) != int(unsafe.Sizeof(fuse.ForgetIn{})) {
-		return false
-	}
-	in := (*fuse.ForgetIn)(unsafe.Pointer(&req[0]))
-	var st fuse.Status
-	defer t.guard(&st)
-	t.raw.Forget(in.NodeId, in.Nlookup)
-	return true
 }
 
 // reply answers from the fast path; a status other than OK goes without data.

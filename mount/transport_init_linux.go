@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -61,6 +60,7 @@ type transportOptions struct {
 	Logger *slog.Logger
 	Trace  bool
 	ACL    bool
+	URing  bool // by io_uring, if the kernel offers it
 }
 
 // initReply is our side of the agreement, and then what was agreed on.
@@ -144,7 +144,7 @@ func (t *transport) agree(ctx context.Context) error {
 
 // agreeOn answers the request, which must be INIT.
 func (t *transport) agreeOn(ch *channel, req []byte) error {
-	start := time.Now()
+	start := t.uptime()
 	h, ok := header(req)
 	if !ok || h.Opcode != opInit {
 		t.malformed(ch, req, start)
@@ -171,6 +171,14 @@ func (t *transport) agreeOn(ch *channel, req []byte) error {
 	}
 	rep := (*fuse.InitOut)(unsafe.Pointer(&out[outHeaderLen]))
 	t.init.finish(&in, rep)
+	if in.Flags&fuse.CAP_INIT_EXT != 0 {
+		t.uring = t.startURing(in.Flags64(), uringPayload(rep))
+	}
+	if t.uring != nil {
+		rep.Flags2 |= capOverURing >> 32
+		rep.MaxBackground, rep.CongestionThreshold = uringBackground, uringBackground*congestion/maxBackground
+		t.init.caps |= capOverURing
+	}
 	if nt, ok := t.raw.(negotiator); ok {
 		nt.Negotiated(t.init.caps)
 	}
@@ -178,6 +186,9 @@ func (t *transport) agreeOn(ch *channel, req []byte) error {
 	t.count(h, start, fuse.OK, 0)
 	t.log.Debug("fuse connection", "protocol", fmt.Sprintf("7.%d", t.init.minor), "offered", fmt.Sprintf("%#x", in.Flags64()),
 		"agreed", fmt.Sprintf("%#x", t.init.caps), "max_write", rep.MaxWrite, "max_pages", rep.MaxPages)
+	if t.uring != nil {
+		return t.uring.register()
+	}
 	return nil
 }
 

@@ -62,8 +62,10 @@ type transport struct {
 	trace bool // log every request
 	init  initReply
 	probe pollProbe
+	uring *uring // nil: everything comes by the device
 
-	queued   atomic.Int32  // how often in a row requests were found to queue up
+	looked   atomic.Int64  // when it was looked for requests that queue up, nanoseconds of the transport's clock
+	queued   atomic.Int32  // how often in a row some were found
 	crowd    atomic.Int32  // how many requests ago that several worked at once, counted down
 	watching atomic.Bool   // the watch is at work
 	watch    chan struct{} // wakes the watch
@@ -74,8 +76,9 @@ type transport struct {
 	began   time.Time    // of the transport's clock
 	running int32        // how many readers may be at work, beside those that wait for the image
 
-	fd    int // the device; it belongs to the transport; -1 once closed
-	clone bool
+	fd       int // the device; it belongs to the transport; -1 once closed
+	clone    bool
+	mayURing bool // use io_uring if the kernel offers it
 
 	wg       sync.WaitGroup // readers and the watch
 	long     sync.WaitGroup // detached requests
@@ -83,6 +86,8 @@ type transport struct {
 	idle     atomic.Int32
 	inFlight atomic.Int32
 	detached chan struct{} // one element per detached request
+	atEnd    func() error  // what the end of the mount waits for, see Device; nil for nothing
+	atEnded  atomic.Bool   // it was called
 
 	mu       sync.Mutex          // guards what follows
 	channels []*channel          // all that were made
@@ -94,12 +99,14 @@ type transport struct {
 // channel takes one request at a time and has room for its answer; one reader
 // holds it. Those of the device have fd, in and mapIn, others no descriptor (-1).
 type channel struct {
-	way                     // where answers go
-	out     []byte          // room for an answer's payload, page-aligned
-	small   []byte          // room for the structured part of an answer; other channels than the device's may have out here
-	hdr     *fuse.OutHeader // of answers
-	since   atomic.Int64    // when the request at work was taken, nanoseconds of the transport's clock; 0: none
-	current atomic.Uint64   // the request being answered by the fast path; 0: none
+	way                       // where answers go
+	out     []byte            // room for an answer's payload, page-aligned
+	small   []byte            // room for the structured part of an answer; other channels than the device's may have out here
+	hdr     *fuse.OutHeader   // of answers
+	since   atomic.Int64      // when the request at work was taken, nanoseconds of the transport's clock; 0: none
+	current atomic.Uint64     // the request being answered by the fast path; 0: none
+	list    fuse.DirEntryList // of READDIR, to allocate none
+	rename  fuse.RenameIn     // of RENAME
 
 	fd    int
 	own   bool   // fd is a clone, closed with the channel
@@ -110,7 +117,7 @@ type channel struct {
 // newTransport makes a transport on fd, which it owns from now on.
 func newTransport(fd int, raw fuse.RawFileSystem, o *transportOptions, st *opStats) *transport {
 	t := &transport{
-		raw: raw, stats: st, log: o.Logger, trace: o.Trace, fd: fd, clone: true,
+		raw: raw, stats: st, log: o.Logger, trace: o.Trace, fd: fd, clone: true, mayURing: o.URing,
 		watch: make(chan struct{}, 1), ended: make(chan struct{}), began: time.Now(),
 		waiting: map[uint64]struct{}{}, detached: make(chan struct{}, maxDetached), running: int32(min(max(runtime.GOMAXPROCS(0), 2), maxReaders)),
 	}
@@ -200,6 +207,9 @@ func (t *transport) close() {
 		}
 	}
 	t.channels, t.parked = nil, nil
+	if t.uring != nil {
+		t.uring.free()
+	}
 	if t.fd >= 0 {
 		_ = unix.Close(t.fd)
 		t.fd = -1
@@ -211,6 +221,10 @@ func (t *transport) begin() {
 	t.spawn()
 	t.wg.Add(1)
 	go t.watchReaders()
+	if t.uring != nil {
+		t.wg.Add(1)
+		go t.uring.endWithDevice()
+	}
 }
 
 // serve returns when the device has ended and all requests are answered, and
@@ -291,13 +305,14 @@ func (t *transport) loop(ch *channel) {
 			t.endOnce.Do(func() { close(t.ended) })
 			return
 		}
+		start := t.uptime()
 		if t.crowd.Load() > 0 {
 			t.crowd.Add(-1)
 		}
 		if t.idle.Add(-1) == 0 {
-			t.saturated(ch.fd, ch.in[:n])
+			t.saturated(ch.fd, ch.in[:n], start)
 		}
-		t.handle(ch, ch.in[:n])
+		t.handleAt(ch, ch.in[:n], start)
 		ch.since.Store(0)
 		if t.idle.Add(1) > t.maxIdle() {
 			t.idle.Add(-1)
@@ -330,9 +345,11 @@ func (t *transport) next(ch *channel) (n int, end bool) {
 }
 
 // handle answers one request.
-func (t *transport) handle(ch *channel, req []byte) {
-	start := time.Now()
-	ch.since.Store(max(int64(start.Sub(t.began)), 1))
+func (t *transport) handle(ch *channel, req []byte) { t.handleAt(ch, req, t.uptime()) }
+
+// handleAt answers one request, which was taken at start.
+func (t *transport) handleAt(ch *channel, req []byte, start time.Duration) {
+	ch.since.Store(max(int64(start), 1))
 	h, ok := header(req)
 	if !ok {
 		t.malformed(ch, req, start)
@@ -358,6 +375,10 @@ func (t *transport) handle(ch *channel, req []byte) {
 	t.count(h, start, st, 0)
 }
 
+// uptime is the time since the transport began. Its one reading is cheaper than
+// time.Now, which takes two.
+func (t *transport) uptime() time.Duration { return time.Since(t.began) }
+
 // header returns the request's header, if the request is one.
 func header(req []byte) (*fuse.InHeader, bool) {
 	if len(req) < inHeaderLen {
@@ -368,9 +389,9 @@ func header(req []byte) (*fuse.InHeader, bool) {
 }
 
 // malformed answers what is no request, as far as it can be answered.
-func (t *transport) malformed(w way, req []byte, start time.Time) {
+func (t *transport) malformed(w way, req []byte, start time.Duration) {
 	t.log.Warn("malformed request", "length", len(req))
-	t.stats.add(0, time.Since(start), true, 0)
+	t.stats.add(0, t.uptime()-start, true, 0)
 	if len(req) < inHeaderLen {
 		return
 	}
@@ -408,8 +429,8 @@ func (t *transport) sent(op uint32, err error) (waits bool) {
 }
 
 // count adds a request to the statistics and to the trace.
-func (t *transport) count(h *fuse.InHeader, start time.Time, st fuse.Status, n int) {
-	d := time.Since(start)
+func (t *transport) count(h *fuse.InHeader, start time.Duration, st fuse.Status, n int) {
+	d := t.uptime() - start
 	t.stats.add(h.Opcode, d, st != fuse.OK, n)
 	if t.trace {
 		t.log.Debug("op", "op", opName(h.Opcode), "unique", h.Unique, "node", h.NodeId, "pid", h.Pid, "uid", h.Uid,

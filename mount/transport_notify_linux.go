@@ -28,6 +28,16 @@ type bound interface{ Bound(n Notifier) }
 
 // InodeNotify implements [Notifier].
 func (t *transport) InodeNotify(node uint64, off, n int64) fuse.Status {
+	if off >= 0 && t.uring != nil && t.uring.isThread() {
+		// It waits for pages, which are locked until a request is answered that
+		// this thread may have to answer.
+		t.long.Add(1)
+		go func() {
+			defer t.long.Done()
+			t.InodeNotify(node, off, n)
+		}()
+		return fuse.OK
+	}
 	out := fuse.NotifyInvalInodeOut{Ino: node, Off: off, Length: n}
 	return t.notify(fuse.NOTIFY_INVAL_INODE, (*[unsafe.Sizeof(out)]byte)(unsafe.Pointer(&out))[:], "")
 }
@@ -42,6 +52,20 @@ func (t *transport) EntryNotify(parent uint64, name string) fuse.Status {
 func (t *transport) DeleteNotify(parent, child uint64, name string) fuse.Status {
 	out := fuse.NotifyInvalDeleteOut{Parent: parent, Child: child, NameLen: uint32(len(name))}
 	return t.notify(fuse.NOTIFY_DELETE, (*[unsafe.Sizeof(out)]byte)(unsafe.Pointer(&out))[:], name+"\x00")
+}
+
+// notifyPrune is FUSE_NOTIFY_PRUNE, which go-fuse has no name for.
+const notifyPrune = -9
+
+// PruneNotify has the kernel forget a node that nobody uses. Linux 6.18 and later
+// do; before, and for a node that is unknown, it has no effect.
+func (t *transport) PruneNotify(node uint64) fuse.Status {
+	out := struct {
+		count, _ uint32
+		_        uint64
+		node     uint64
+	}{count: 1, node: node}
+	return t.notify(notifyPrune, (*[unsafe.Sizeof(out)]byte)(unsafe.Pointer(&out))[:], "")
 }
 
 // notify writes a message that answers nothing.

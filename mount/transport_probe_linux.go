@@ -56,6 +56,9 @@ func (t *transport) unshare() {
 			_ = unix.Close(ch.fd)
 		}
 	}
+	if t.uring != nil {
+		t.uring.closeFiles()
+	}
 }
 
 // withoutFiles runs f on a thread that ends with the goroutine, after unshare has

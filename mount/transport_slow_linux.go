@@ -18,13 +18,23 @@ type syncer interface {
 	SyncFS(cancel <-chan struct{}, in *fuse.InHeader) fuse.Status
 }
 
+// shortCopier is a file system that tells which COPY_FILE_RANGEs take no longer
+// than a WRITE: handing such a one over takes as long as the copy.
+type shortCopier interface {
+	ShortCopy(in *fuse.CopyFileRangeIn) bool
+}
+
 // detach hands a request that may wait for long to a goroutine of its own, so
 // that the reader can go on: one waiting for a lock must not keep the one who
 // holds it from coming in. When too many wait it reports false: the reader
 // answers itself then.
-func (t *transport) detach(ch *channel, h *fuse.InHeader, req []byte, start time.Time) bool {
+func (t *transport) detach(ch *channel, h *fuse.InHeader, req []byte, start time.Duration) bool {
 	switch h.Opcode {
-	case opFsync, opFsyncdir, opSyncfs, opSetlkw, opIoctl, opFallocate, opLseek, opCopyRange:
+	case opFsync, opFsyncdir, opSyncfs, opSetlkw, opBmap, opIoctl, opFallocate, opLseek:
+	case opCopyRange:
+		if t.shortCopy(req) {
+			return false
+		}
 	default:
 		return false
 	}
@@ -44,8 +54,19 @@ func (t *transport) detach(ch *channel, h *fuse.InHeader, req []byte, start time
 	return true
 }
 
+// shortCopy reports whether the file system says so of a COPY_FILE_RANGE.
+func (t *transport) shortCopy(req []byte) bool {
+	c, ok := t.raw.(shortCopier)
+	if !ok || len(req) < int(unsafe.Sizeof(fuse.CopyFileRangeIn{})) {
+		return false
+	}
+	var st fuse.Status
+	defer t.guard(&st)
+	return c.ShortCopy((*fuse.CopyFileRangeIn)(unsafe.Pointer(&req[0])))
+}
+
 // runLong answers a detached request.
-func (t *transport) runLong(w way, req []byte, start time.Time) {
+func (t *transport) runLong(w way, req []byte, start time.Duration) {
 	defer t.long.Done()
 	defer t.inFlight.Add(-1)
 	h := (*fuse.InHeader)(unsafe.Pointer(&req[0]))
@@ -61,8 +82,11 @@ func (t *transport) runLong(w way, req []byte, start time.Time) {
 // that is too short is replaced.
 func (t *transport) slow(w way, req, out []byte) fuse.Status {
 	h := (*fuse.InHeader)(unsafe.Pointer(&req[0]))
-	if h.Opcode == opSyncfs {
+	switch h.Opcode {
+	case opSyncfs:
 		return t.syncfs(w, h)
+	case opBmap:
+		return t.bmap(w, h, req)
 	}
 	need, ok := answerSize(h, req, t.init.maxWrite)
 	if !ok || len(req) < requestLen[h.Opcode%opCount] && h.Opcode < opCount || !writeWhole(h, req) {
@@ -141,7 +165,7 @@ var requestLen = func() (min [opCount]int) {
 }()
 
 // answerSelf takes requests that concern the transport alone.
-func (t *transport) answerSelf(w way, h *fuse.InHeader, req []byte, start time.Time) bool {
+func (t *transport) answerSelf(w way, h *fuse.InHeader, req []byte, start time.Duration) bool {
 	switch h.Opcode {
 	case opInit: // agreed on once, before the readers
 		t.answerStatus(w, h, fuse.EIO)
@@ -149,8 +173,12 @@ func (t *transport) answerSelf(w way, h *fuse.InHeader, req []byte, start time.T
 		t.answerStatus(w, h, fuse.ENOSYS)
 	case opInterrupt:
 		if !t.busyQuick(req) {
+			t.interruptLater(req)
 			return false
 		}
+	case opDestroy: // the last there is
+		t.destroy()
+		t.answerStatus(w, h, fuse.OK)
 	default:
 		return t.probe.answer(t, w, h, req)
 	}

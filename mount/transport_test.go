@@ -104,6 +104,9 @@ func (n *nullFS) Fsync(cancel <-chan struct{}, _ *fuse.FsyncIn) fuse.Status {
 
 func (n *nullFS) OnUnmount() { n.ended.Do(func() { close(n.gone) }) }
 
+// nullByURing has mountNull use io_uring.
+var nullByURing bool
+
 // mountNull mounts raw by our own transport until the test ends.
 func mountNull(t testing.TB, raw fuse.RawFileSystem) (*linuxSession, string) {
 	t.Helper()
@@ -119,11 +122,14 @@ func mountNull(t testing.TB, raw fuse.RawFileSystem) (*linuxSession, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := newTransport(fd, raw, &transportOptions{}, &opStats{})
+	tr := newTransport(fd, raw, &transportOptions{URing: nullByURing}, &opStats{})
 	if err := tr.agree(ctx); err != nil {
 		tr.close()
 		req.undo()
 		t.Fatal(err)
+	}
+	if nullByURing && tr.uring == nil {
+		t.Error("served by the device")
 	}
 	m, _ := mountAt(point)
 	ses := &linuxSession{t: tr, point: point, dev: m.dev}

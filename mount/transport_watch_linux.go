@@ -15,6 +15,9 @@ const (
 	// watchCalm is how many times in a row nothing is to be done before the
 	// watch sleeps.
 	watchCalm = 20
+	// lookEvery is how long it is not looked for requests that queue up, after none
+	// were found: the look costs one part in ten of what a request does.
+	lookEvery = 100 * time.Microsecond
 	// queuedOften is how many requests in a row have to find another one behind
 	// them to get another reader: a client that goes on while the close of its
 	// last file is still under way makes pairs.
@@ -36,7 +39,7 @@ func (t *transport) maxIdle() int32 {
 
 // saturated sees to it that somebody takes the next request: the last reader
 // has just got one.
-func (t *transport) saturated(fd int, req []byte) {
+func (t *transport) saturated(fd int, req []byte, now time.Duration) {
 	if h, ok := header(req); ok && h.Opcode == opRead {
 		if t.readers.Load() > 1 {
 			t.crowd.Store(crowdLasts)
@@ -44,7 +47,7 @@ func (t *transport) saturated(fd int, req []byte) {
 		t.spawn()
 		return
 	}
-	if t.queue(fd) && t.readers.Load()-t.waitingReaders() < t.running {
+	if t.queue(fd, now) && t.readers.Load()-t.waitingReaders() < t.running {
 		t.spawn()
 		return
 	}
@@ -56,8 +59,13 @@ func (t *transport) saturated(fd int, req []byte) {
 	}
 }
 
-// queue reports whether requests queue up.
-func (t *transport) queue(fd int) bool {
+// queue reports whether requests queue up, where it is time to look: once some
+// do, at every request.
+func (t *transport) queue(fd int, now time.Duration) bool {
+	if t.queued.Load() == 0 && now-time.Duration(t.looked.Load()) < lookEvery {
+		return false
+	}
+	t.looked.Store(int64(now))
 	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	if n, err := unix.Poll(p[:], 0); n == 0 || err != nil {
 		t.queued.Store(0)
@@ -72,7 +80,7 @@ func (t *transport) queue(fd int) bool {
 }
 
 func (t *transport) wakeWatch() {
-	if t.watching.CompareAndSwap(false, true) {
+	if !t.watching.Load() && t.watching.CompareAndSwap(false, true) {
 		t.watch <- struct{}{} // has room: only who has changed watching sends
 	}
 }
@@ -114,7 +122,7 @@ func (t *transport) watchReaders() {
 
 // waitingReaders counts the readers whose request takes long.
 func (t *transport) waitingReaders() int32 {
-	late := int64(time.Since(t.began) - watchEvery)
+	late := int64(t.uptime() - watchEvery)
 	n := int32(0)
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 )
 
 // gatedFS answers GETATTR when a LOOKUP has come.
@@ -64,4 +65,37 @@ func TestWatch_waitingRequestsStarveNobody(t *testing.T) {
 		}
 		time.Sleep(time.Duration(round) * 2 * watchCalm * watchEvery)
 	}
+}
+
+// It is looked for requests that queue up now and then, and once some do at every
+// request: a few in a row call for another reader.
+func TestWatch_looksSeldom(t *testing.T) {
+	w := newWire(t, newNullFS())
+	defer unix.Close(w.fd)
+	defer w.tr.close()
+	now := time.Duration(lookEvery)
+	look := func(want bool, queued int32) {
+		t.Helper()
+		if got := w.tr.queue(w.tr.fd, now); got != want || w.tr.queued.Load() != queued {
+			t.Errorf("at %v: %v with %d found in a row, want %v with %d", now, got, w.tr.queued.Load(), want, queued)
+		}
+	}
+	look(false, 0)
+	w.write(opStatfs, 1, 1, nil)
+	now += lookEvery - 1
+	look(false, 0)
+	now++
+	for i := range int32(queuedOften - 1) {
+		look(false, i+1)
+	}
+	look(true, 0)
+	if w.tr.crowd.Load() != crowdLasts {
+		t.Errorf("a crowd of %d", w.tr.crowd.Load())
+	}
+	now += lookEvery
+	look(false, 1)
+	if _, err := unix.Read(w.tr.fd, make([]byte, 4096)); err != nil {
+		t.Fatal(err)
+	}
+	look(false, 0)
 }

@@ -50,6 +50,7 @@ type mountLoad struct {
 	setup      string  // a load that prepares, not timed
 	load       string
 	options    string // of our mount
+	uring      bool   // by io_uring, which the kernel is made to offer
 }
 
 // mountLoads is the table of the project's promises.
@@ -67,6 +68,7 @@ func mountLoads() []mountLoad {
 		{name: "randwrite", what: "random 4 KiB writes and fsync", rate: 0.8, setup: "rand-fill", load: "rand-write-1"},
 		{name: "randwrite-direct", what: "random 4 KiB writes, direct", rate: 1, setup: "rand-fill", load: "rand-write-direct-1"},
 		{name: "randwrite-direct-16", what: "random 4 KiB writes, direct, 16 at once", rate: 1.5, setup: "rand-fill", load: "rand-write-direct-16"},
+		{name: "randwrite-direct-16-parallel", what: "random 4 KiB writes, direct, 16 at once, with parallel_dio", rate: 1.5, setup: "rand-fill", load: "rand-write-direct-16", options: "parallel_dio"},
 		{name: "create", what: "create files", rate: 0.4, load: "create"},
 		{name: "rename", what: "rename files", rate: 0.7, setup: "create", load: "rename"},
 		{name: "unlink", what: "unlink files", rate: 0.5, setup: "create", load: "unlink"},
@@ -83,6 +85,12 @@ func mountLoads() []mountLoad {
 		{name: "readall-cold", what: "read every file of a tree, cold", rate: 0.5, cold: true, setup: "untar", load: "read-all"},
 		{name: "cp", what: "cp -a of a subtree", rate: 0.5, setup: "untar", load: "cp"},
 		{name: "rm", what: "rm -rf of a tree", rate: 0.5, setup: "untar", load: "rm"},
+		{name: "create-uring", what: "create files, by io_uring", rate: 0.4, load: "create", uring: true},
+		{name: "rename-uring", what: "rename files, by io_uring", rate: 0.7, setup: "create", load: "rename", uring: true},
+		{name: "unlink-uring", what: "unlink files, by io_uring", rate: 0.5, setup: "create", load: "unlink", uring: true},
+		{name: "stat-cold-uring", what: "stat, cold, by io_uring", rate: 0.8, cold: true, setup: "create", load: "stat", uring: true},
+		{name: "open-warm-uring", what: "open and close, warm, by io_uring", rate: 1, setup: "create", load: "open-warm", uring: true},
+		{name: "randwrite-direct-16-uring", what: "random 4 KiB writes, direct, 16 at once, by io_uring", rate: 1.5, setup: "rand-fill", load: "rand-write-direct-16", uring: true},
 		{name: "git", what: "git clone and git status", rate: 0.6, load: "git"},
 	}
 }
@@ -96,7 +104,7 @@ func mountJobs(scale string) []*job {
 			name: "mount-" + l.name, what: l.what + ", mounted", goal: 1 / l.rate, memory: mountMemory,
 			prepare: mountSource(s, l), target: emptyTarget,
 			peer: mountSide("kernel", l, scale, kernelMount),
-			ours: mountSide("e4kit mount", l, scale, serverMount(l.options)),
+			ours: mountSide("e4kit mount", l, scale, l.server()),
 		})
 	}
 	return list
@@ -191,6 +199,41 @@ func kernelMount(b *bench, p place) (*live, error) {
 		}
 		return errors.Join(err, b.settle(p.img))
 	}}, nil
+}
+
+// server is how our side mounts.
+func (l mountLoad) server() func(*bench, place) (*live, error) {
+	if !l.uring {
+		return serverMount(l.options)
+	}
+	mount := serverMount("io_uring")
+	return func(b *bench, p place) (*live, error) {
+		end, err := testimages.OfferURing()
+		if err != nil {
+			return nil, err
+		}
+		m, err := mount(b, p)
+		err = errors.Join(err, end())
+		if err == nil && !hasRing(m.pid) {
+			err = errors.New("not served by io_uring")
+		}
+		if err != nil && m != nil {
+			return nil, errors.Join(err, m.end())
+		}
+		return m, err
+	}
+}
+
+// hasRing reports whether a process has an io_uring open.
+func hasRing(pid int) bool {
+	dir := fmt.Sprintf("/proc/%d/fd/", pid)
+	files, _ := os.ReadDir(dir)
+	for _, f := range files {
+		if to, _ := os.Readlink(dir + f.Name()); strings.Contains(to, "[io_uring]") {
+			return true
+		}
+	}
+	return false
 }
 
 // serverMount mounts by e4kit in the foreground, as a child.

@@ -22,7 +22,8 @@ const mountHelp = `Makes an image a directory, through FUSE: as root, or as an o
 fusermount3. What programs do there goes through the journal of the image; what
 they fsync survives whatever happens to the server. A journal that waits for
 recovery is replayed first (with -o ro only in memory). An image that somebody
-else uses is refused.
+else uses is refused; one that is write-protected is mounted read-only, which it
+says, unless -o rw asks for more.
 
 IMAGE is a file or a block device, perhaps with partitions. With -o ro, or with
 --overlay, it may be compressed. --overlay FILE keeps all changes in FILE, which
@@ -42,8 +43,16 @@ relatime, strictatime, lazytime, acl, noacl, user_xattr, minixdf, discard, offse
 partition=, cache_size=, lockfile=, overlay=, log_file=, fakeroot, uid=, gid=,
 resuid=, resgid=, idmap (the mount may be mounted again with other ids), no_open
 (open files without asking the server: what may not be written fails at close),
-allow_other, default_permissions, suid, dev, exec and their opposites, fsname=,
-subtype=, max_read=. Words of fstab that are not about the file system are ignored.
+parallel_dio (O_DIRECT writes to a file go on at once, its times change when it is
+closed), allow_other, private (root's mount is for root alone, and changes of directories
+cost less), default_permissions, suid, dev, exec and their opposites, io_uring
+(ask by io_uring: after root has written Y to /sys/module/fuse/parameters/enable_uring;
+'e4kit status' tells whether the kernel does), fsname=, subtype=, max_read=, blkdev
+and noblkdev. Words of fstab that are not about the file system are ignored.
+
+A whole block device that root mounts for writing is one for the kernel as well
+(type fuseblk), on Linux 6.18 and later or with blkdev: umount(8) returns when it
+is clean and closed, and sync(2) and syncfs(2) make everything durable.
 
 As mount.e4kit, mount.fuse.e4kit or from mount.fuse(8) it takes their arguments,
 so that 'mount -t fuse.e4kit' and a line in fstab work:
@@ -305,6 +314,7 @@ func (e *env) mount(r *mountRun) (err error) {
 	if err := e.ctx.Err(); err != nil {
 		return err
 	}
+	r.options.Device = m.asDevice()
 	s.server = mount.New(m.fs, r.options)
 	if err := s.server.Mount(e.ctx, r.dir); err != nil {
 		return at(r.image, "", err)

@@ -8,8 +8,8 @@ var mountValues = map[string]func() []string{
 		return []string{
 			"ro", "rw", "noload", "data=ordered", "data=writeback", "data=journal", "commit=", "errors=continue", "errors=remount-ro",
 			"errors=panic", "sync", "dirsync", "noatime", "relatime", "strictatime", "lazytime", "acl", "noacl", "user_xattr", "nouser_xattr",
-			"minixdf", "discard", "offset=", "partition=", "cache_size=", "lockfile=", "overlay=", "log_file=", "fakeroot", "idmap", "no_open", "uid=", "gid=", "resuid=", "resgid=",
-			"allow_other", "default_permissions", "nosuid", "nodev", "noexec", "quota", "fsname=", "subtype=", "max_read=",
+			"minixdf", "discard", "offset=", "partition=", "cache_size=", "lockfile=", "overlay=", "log_file=", "fakeroot", "idmap", "no_open", "io_uring", "parallel_dio", "blkdev", "noblkdev", "uid=", "gid=", "resuid=", "resgid=",
+			"allow_other", "private", "default_permissions", "nosuid", "nodev", "noexec", "quota", "fsname=", "subtype=", "max_read=",
 		}
 	},
 	"log-level": func() []string { return mountLevels },
@@ -23,7 +23,7 @@ func (k *completer) mountpoints(prefix string) {
 		return
 	}
 	for _, m := range table {
-		if m.kind == mountKind && strings.HasPrefix(m.dir, prefix) {
+		if m.ours() && strings.HasPrefix(m.dir, prefix) {
 			k.add(m.dir, m.source)
 		}
 	}

@@ -41,6 +41,10 @@ func TestMount(t *testing.T) {
 		{"signals", testMountSignals},
 		{"overlay", testMountOverlay},
 		{"readOnly", testMountReadOnly},
+		{"protected", testMountProtected},
+		{"device", testMountDevice},
+		{"syncfs", testMountSyncFS},
+		{"bmap", testMountBmap},
 		{"metrics", testMountMetrics},
 		{"helper", testMountHelper},
 	} {
@@ -341,6 +345,26 @@ func testMountReadOnly(t *testing.T, l *mountLab) {
 	}
 	if r := l.run("mount", l.img+".gz", l.dir); r.code != exitUnsupported || !strings.Contains(r.stderr, "--overlay") {
 		t.Error(r)
+	}
+}
+
+// testMountProtected: what is write-protected can be read, unless more is asked for.
+func testMountProtected(t *testing.T, l *mountLab) {
+	loop := l.loop("-r")
+	for _, opts := range []string{"noatime", "ro"} {
+		r := l.run("mount", "-o", opts, loop, l.dir)
+		if r.code != 0 || strings.Contains(r.stderr, "write-protected") != (opts != "ro") {
+			t.Fatalf("-o %s: %v", opts, r)
+		}
+		if err := os.WriteFile(filepath.Join(l.dir, "b"), nil, 0o600); !errors.Is(err, syscall.EROFS) {
+			t.Errorf("-o %s: written to: %v", opts, err)
+		}
+		l.must("umount", l.dir)
+	}
+	for _, opts := range []string{"rw", "ro,rw"} {
+		if r := l.run("mount", "-o", opts, loop, l.dir); r.code != exitFailed || !strings.Contains(r.stderr, "with -o ro") {
+			t.Errorf("-o %s: %v", opts, r)
+		}
 	}
 }
 

@@ -69,8 +69,9 @@ func helperWords(words []string) []string {
 					i++
 					value = words[i]
 				}
-				if w[k] == 'o' {
-					out = append(out, "-o", value)
+				// mount(8) says rw whether it was asked for or not.
+				if value != "rw" && w[k] == 'o' {
+					out = append(out, "-o", strings.TrimPrefix(value, "rw,"))
 				}
 			default:
 				args = append(args, "-"+w[k:])

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"sync"
+	"syscall"
 
 	"github.com/e4kit/e4kit/ext4fs"
 	"github.com/e4kit/e4kit/ext4fs/device"
@@ -19,7 +21,7 @@ type mountImage struct {
 	dev      *device.Image
 	over     *device.OverlayFile // nil without one
 	lockFile string
-	closing  bool
+	closing  sync.Once
 }
 
 // mountOpen opens the image as the options say. A signal ends the opening, but
@@ -49,13 +51,30 @@ func (e *env) mountOpen(r *mountRun, log *slog.Logger) (*mountImage, error) {
 	if err := m.takeLockFile(o.LockFile); err != nil {
 		return nil, err
 	}
-	if err := e.openMount(m, r, log); err != nil {
+	err := e.openMount(m, r, log)
+	if protected := (*protectedError)(nil); errors.As(err, &protected) && !o.ReadWrite {
+		log.Warn("the image is write-protected and mounted read-only", "image", r.image, "error", protected.error)
+		if !r.foreground {
+			e.note("%s: warning: it is write-protected and mounted read-only", r.image)
+		}
+		o.ReadOnly = true
+		if err = e.closeImages(); err == nil { // an external journal
+			err = e.openMount(m, r, log)
+		}
+	}
+	if err != nil {
 		m.close()
 		return nil, mountError(r, err)
 	}
 	e.mountTold(m, r, log)
 	return m, nil
 }
+
+// protectedError is that of an image that cannot be opened for writing, and perhaps
+// for reading.
+type protectedError struct{ error }
+
+func (e *protectedError) Unwrap() error { return e.error }
 
 // openMount opens device, overlay and file system.
 func (e *env) openMount(m *mountImage, r *mountRun, log *slog.Logger) error {
@@ -70,6 +89,9 @@ func (e *env) openMount(m *mountImage, r *mountRun, log *slog.Logger) error {
 	stop := context.AfterFunc(e.ctx, cancel)
 	opts.Device.Write = !o.ReadOnly && r.overlay == ""
 	if m.dev, err = device.OpenContext(ctx, r.image, opts.Device); err != nil {
+		if opts.Device.Write && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+			err = &protectedError{err}
+		}
 		return err
 	}
 	if !opts.Device.Write {
@@ -149,7 +171,8 @@ func mountError(r *mountRun, err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		hint = ""
 	case r.options.ReadOnly || r.overlay != "":
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, ext4fs.ErrReadOnly), errors.As(err, new(*device.UnsupportedError)):
+	case errors.As(err, new(*protectedError)), errors.Is(err, fs.ErrPermission), errors.Is(err, ext4fs.ErrReadOnly),
+		errors.As(err, new(*device.UnsupportedError)):
 		hint = "with -o ro it can be read, and with --overlay FILE changed"
 	}
 	if hint != "" {
@@ -204,12 +227,23 @@ func (e *env) mountTold(m *mountImage, r *mountRun, log *slog.Logger) {
 	}
 }
 
-// close closes everything, once, so that the image can be used by others.
-func (m *mountImage) close() error {
-	if m.closing {
+// asDevice is the block device that the file system is on, nil if it is on a file,
+// in a partition of it, or an overlay takes what is written.
+func (m *mountImage) asDevice() *mount.Device {
+	if m.over != nil || !m.dev.Claimed() || m.dev.Offset() != 0 || m.dev.Size() != m.dev.Disk().Size() {
 		return nil
 	}
-	m.closing = true
+	return &mount.Device{Path: m.dev.Path(), Yield: m.dev.Yield, Reclaim: m.dev.Reclaim, Close: m.close}
+}
+
+// close closes everything, once, so that the image can be used by others.
+func (m *mountImage) close() error {
+	var err error
+	m.closing.Do(func() { err = m.closeAll() })
+	return err
+}
+
+func (m *mountImage) closeAll() error {
 	var all error
 	if m.fs != nil {
 		all = m.fs.Close()

@@ -28,6 +28,7 @@ type mountStatus struct {
 	Since      time.Time `json:"since"`
 	ReadOnly   bool      `json:"read_only"`
 	Protocol   string    `json:"protocol"`
+	Transport  string    `json:"transport"` // /dev/fuse or io_uring
 
 	Operations []mountOp `json:"operations"`
 	InFlight   int       `json:"in_flight"`
@@ -94,7 +95,7 @@ func (s *mountServer) snapshot() *mountStatus {
 	st := s.server.Stats()
 	out := &mountStatus{
 		Mountpoint: s.dir, Image: s.image, PID: os.Getpid(), Version: version(), Device: st.Device, Since: st.Since,
-		ReadOnly: !s.fs.Writable(), Protocol: st.Protocol, InFlight: st.InFlight, Readers: st.Readers,
+		ReadOnly: !s.fs.Writable(), Protocol: st.Protocol, Transport: st.Transport, InFlight: st.InFlight, Readers: st.Readers,
 		OpenFiles: st.OpenFiles, Nodes: st.Nodes, MaxRequest: st.MaxWrite, Operations: []mountOp{},
 	}
 	for _, op := range st.Ops {

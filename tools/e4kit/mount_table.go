@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -20,8 +22,23 @@ type mountEntry struct {
 	super  string // options
 }
 
-// mountKind is the type of our mounts.
-const mountKind = "fuse.e4kit"
+// Types of our mounts: the second of block devices, which others have as well.
+const (
+	mountKind       = "fuse.e4kit"
+	mountKindDevice = "fuseblk"
+)
+
+// ours reports whether e4kit has made the mount. One of a block device is known by
+// the socket of its server.
+func (m *mountEntry) ours() bool {
+	if m.kind != mountKindDevice {
+		return m.kind == mountKind
+	}
+	return slices.ContainsFunc(m.sockets(os.Getenv), func(name string) bool {
+		_, err := os.Lstat(name)
+		return err == nil
+	})
+}
 
 // readMountTable reads /proc/self/mountinfo:
 //
@@ -138,7 +155,7 @@ func findOwnMount(name string) (*mountEntry, error) {
 		}
 		return nil, at(name, "", err)
 	}
-	if m.kind != mountKind {
+	if !m.ours() {
 		return nil, at(name, "", fmt.Errorf("it is a mount of type %s, and not by e4kit", m.kind))
 	}
 	return m, nil

@@ -114,7 +114,7 @@ func testUserErrors(t *testing.T, l *mountLab) {
 	}{
 		{[]string{"-o", "allow_other", l.img, l.dir}, "/etc/fuse.conf", strings.Contains("\n"+string(conf), "\nuser_allow_other")},
 		{[]string{l.img, closed}, "no write access to mountpoint", false},
-		{[]string{fixed, l.dir}, "permission denied; with -o ro it can be read, and with --overlay FILE changed", false},
+		{[]string{"-o", "rw", fixed, l.dir}, "permission denied; with -o ro it can be read, and with --overlay FILE changed", false},
 	} {
 		if tt.skip {
 			continue
@@ -127,6 +127,10 @@ func testUserErrors(t *testing.T, l *mountLab) {
 		}
 	}
 	l.must("mount", "-r", fixed, l.dir)
+	l.must("umount", l.dir)
+	if r := l.run("mount", fixed, l.dir); r.code != 0 || !strings.Contains(r.stderr, "write-protected") {
+		t.Error(r)
+	}
 	l.must("umount", l.dir)
 	l.must("mount", "--overlay", fixed+".ovl", fixed, l.dir)
 	l.must("umount", l.dir)

@@ -93,7 +93,7 @@ func (e *env) printStatus(st *mountStatus) error {
 	if o := st.Overlay; o != nil {
 		line("Overlay", "%s, %s changed", o.Path, niceSize(o.Written))
 	}
-	line("Server", "process %d, since %s, device %s, FUSE %s", st.PID, st.Since.In(e.local).Format(time.DateTime), st.Device, st.Protocol)
+	line("Server", "process %d, since %s, device %s, FUSE %s by %s", st.PID, st.Since.In(e.local).Format(time.DateTime), st.Device, st.Protocol, st.Transport)
 	line("Requests", "%d in work, %s, %s known", st.InFlight, counted(st.OpenFiles, "open file"), counted(st.Nodes, "inode"))
 	c := &st.Cache
 	line("Cache", "%s of %s, %.1f%% of %d found", niceSize(c.Size), niceSize(c.Limit), share(c.Hits, c.Hits+c.Misses), c.Hits+c.Misses)
