@@ -74,7 +74,7 @@ func openLoop(t *testing.T) (*disks.Image, *ext4fs.FS) {
 	testimages.Mkfs(t, img, 16<<20)
 	out, err := exec.Command("losetup", "-f", "--show", img).Output()
 	if err != nil {
-		t.Skipf("losetup: %v", err)
+		testimages.Absent(t, "losetup: "+err.Error())
 	}
 	loop := strings.TrimSpace(string(out))
 	t.Cleanup(func() { exec.Command("losetup", "-d", loop).Run() })
