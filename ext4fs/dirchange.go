@@ -132,26 +132,13 @@ func (i *Inode) prefetchChanged(l disk.LogicalNum, n int) {
 	}
 }
 
-// dirBlock returns where logical block l is, 0 for a hole, for who holds mu.
-func (i *Inode) dirBlock(l disk.LogicalNum) (disk.BlockNum, error) {
-	e, err := i.dirRun(l)
-	switch {
-	case err != nil || e.Flags&extent.FlagHole != 0:
-		return 0, err
-	case e.Flags&extent.FlagUnwritten != 0:
-		return 0, &CorruptError{What: "directory", Inode: i.num, Block: e.Physical,
-			Detail: fmt.Sprintf("logical block %d is not written", l)}
-	}
-	return e.Physical + disk.BlockNum(l-e.Logical), nil
-}
-
-// changedDirBlock reads logical block l, nil where there is a hole.
+// changedDirBlock is readDirBlock for who holds mu.
 func (i *Inode) changedDirBlock(l disk.LogicalNum) (*cache.Buffer, error) {
-	bn, err := i.dirBlock(l)
-	if err != nil || bn == 0 {
+	e, err := i.dirRun(l)
+	if err != nil {
 		return nil, err
 	}
-	return i.fs.cache.Get(bn)
+	return i.dirBlockIn(e, l)
 }
 
 // begun tells the handle that changes go to.

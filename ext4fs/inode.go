@@ -115,6 +115,13 @@ func (f *FS) inodeRecord(n disk.InodeNum) (disk.Inode, disk.BlockNum, error) {
 	return disk.Inode(buf.Data()[at : at+size : at+size]), block, nil
 }
 
+// InodeCached reports whether inode n's record is in memory at the moment, so that
+// [FS.Inode] need not wait for the device.
+func (f *FS) InodeCached(n disk.InodeNum) bool {
+	block, _, err := f.InodeLocation(n)
+	return err == nil && f.cache.Has(block)
+}
+
 // InodeLocation returns the block and the byte offset in it of inode n's
 // record.
 func (f *FS) InodeLocation(n disk.InodeNum) (disk.BlockNum, int, error) {

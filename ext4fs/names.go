@@ -63,15 +63,35 @@ func (i *Inode) readDirBlock(l disk.LogicalNum) (*cache.Buffer, error) {
 		return nil, err
 	}
 	e, err := m.Find(l)
-	if err != nil || e.Flags&extent.FlagHole != 0 {
+	if err != nil {
 		return nil, err
 	}
-	if e.Flags&extent.FlagUnwritten != 0 {
+	return i.dirBlockIn(e, l)
+}
+
+// dirReadAhead is how many blocks of a directory are read at once: in the order of
+// its hashes, and by the names that are looked up, one is as likely to be next as
+// another.
+const dirReadAhead = 16
+
+// dirBlockIn reads logical block l of the directory, which is in the run e, nil
+// where that is a hole. Directories that the cache has no room for are read block
+// by block.
+func (i *Inode) dirBlockIn(e extent.Extent, l disk.LogicalNum) (*cache.Buffer, error) {
+	switch {
+	case e.Flags&extent.FlagHole != 0:
+		return nil, nil
+	case e.Flags&extent.FlagUnwritten != 0:
 		return nil, &CorruptError{What: "directory", Inode: i.num, Block: e.Physical,
 			Detail: fmt.Sprintf("logical block %d is not written", l)}
 	}
-	in := disk.BlockNum(l - e.Logical)
-	return i.fs.cache.Get(e.Physical + in)
+	c, in := i.fs.cache, uint32(l-e.Logical)
+	bn := e.Physical + disk.BlockNum(in)
+	if i.Size()>>i.fs.blockShift() > int64(c.Capacity()/4) {
+		return c.Get(bn)
+	}
+	first := in - in%dirReadAhead
+	return c.GetRun(bn, e.Physical+disk.BlockNum(first), int(min(dirReadAhead, e.Len-first)))
 }
 
 // prefetchDir reads n logical blocks ahead, as far as they lie together.

@@ -155,16 +155,23 @@ func (h *handler) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntry
 	return h.readDir(in, func(_ *node, e *ext4fs.DirEntry) bool { return out.AddDirEntry(direntOf(e)) })
 }
 
+// manyNames is the size of a directory, in bytes, whose inodes lie too far apart to
+// be read for nothing.
+const manyNames = 32 << 10
+
 // ReadDirPlus lists names and what they lead to, each a lookup but for "." and
 // "..". The kernel has the directory locked, so that names lead to what they led
 // to when they were read.
+//
+// The kernel begins every directory so, before it knows whether anybody wants more
+// than the names. Of many names only what is in memory is told then.
 func (h *handler) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	return h.readDir(in, func(dir *node, e *ext4fs.DirEntry) bool {
 		entry := out.AddDirLookupEntry(direntOf(e))
 		if entry == nil {
 			return false
 		}
-		if ext4fs.IsDots(*e) {
+		if ext4fs.IsDots(*e) || in.Offset == 0 && dir.ino.Size() > manyNames && !h.fsys.InodeCached(e.Inode) {
 			return true
 		}
 		i, err := h.fsys.Inode(e.Inode)

@@ -347,6 +347,53 @@ func TestReadDir_cookies(t *testing.T) {
 	}
 }
 
+// The kernel's first question about a directory of many names costs no reading of
+// what they lead to; who has looked some up gets the rest with the names.
+func TestReadDirPlus_manyNames(t *testing.T) {
+	d := serveDirect(t, Options{}, "-N", "4096")
+	dir := d.mkdir(1, "d")
+	for n := range 2500 {
+		f := d.create(dir, fmt.Sprintf("file-%04d", n), 0o644)
+		d.release(f.NodeId)
+		d.Forget(f.NodeId, 1)
+	}
+	if err := d.fsys.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.open(Options{})
+	if _, st := d.lookup(1, "d"); st != fuse.OK {
+		t.Fatal(st)
+	}
+	reads := d.fsys.CacheStats().Reads
+	ask := func(off uint64) (names, found int, last uint64) {
+		list := fuse.NewDirEntryList(make([]byte, 16384), off)
+		in := fuse.ReadIn{InHeader: on(dir, 0), Offset: off, Size: 16384}
+		d.is(d.ReadDirPlus(nil, &in, list), 0, "readdirplus")
+		entries, outs, err := fuse.ParseDirLookupEntries(list.Bytes())
+		if err != nil || len(entries) == 0 {
+			t.Fatal(len(entries), err)
+		}
+		for k, e := range entries {
+			if e.Name == "." || e.Name == ".." {
+				continue
+			}
+			names++
+			if outs[k].NodeId != 0 {
+				found++
+			}
+		}
+		return names, found, entries[len(entries)-1].Off
+	}
+	names, found, next := ask(0)
+	first := d.fsys.CacheStats().Reads - reads
+	if found == names || first > 8 {
+		t.Errorf("%d of %d names found, %d reads", found, names, first)
+	}
+	if names, found, _ := ask(next); found != names {
+		t.Errorf("%d of %d names found", found, names)
+	}
+}
+
 func (d *direct) setattr(id uint64, edit func(in *fuse.SetAttrIn)) (fuse.Attr, fuse.Status) {
 	var in fuse.SetAttrIn
 	in.InHeader = on(id, 0)

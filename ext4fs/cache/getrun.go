@@ -2,6 +2,12 @@ package cache
 
 import "github.com/e4kit/e4kit/ext4fs/disk"
 
+// Has reports whether the block is in memory at the moment.
+func (c *Cache) Has(bn disk.BlockNum) bool {
+	h := hash(bn)
+	return c.shard(h).find(h, bn) != nil
+}
+
 // GetRun is Get for a block whose neighbours will be wanted soon: when it is
 // missing, all missing blocks of the n from first on are read with it, as by
 // Prefetch. Errors are those of Get, for this block alone.
