@@ -32,13 +32,16 @@ func (s *Server) start(ctx context.Context, mountpoint string) (session, error) 
 		return nil, err
 	}
 	req := s.mountRequest(point, mode)
-	t, err := s.connect(ctx, req, s.o.IOURing.or(false))
+	t, err := s.connect(ctx, req, s.o.IOURing.or(true))
 	if errors.Is(err, errURing) {
 		// The kernel's part of the connection counts on the rings now.
 		t, err = s.connect(ctx, req, false)
 	}
 	if err != nil {
 		return nil, s.failed(req, err)
+	}
+	if s.o.IOURing == SwitchOn && t.uring == nil {
+		t.log.Warn("requests come by "+devFuse+", not by io_uring", "reason", noURing())
 	}
 	ses := &linuxSession{t: t, point: point, since: time.Now()}
 	if m, ok := mountAt(point); ok && m.fuse() {

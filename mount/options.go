@@ -106,8 +106,8 @@ type Options struct {
 	ParallelDirect bool
 	// IOURing has requests come by io_uring where the kernel offers that: Linux
 	// 6.14 and later do once root writes Y to
-	// /sys/module/fuse/parameters/enable_uring. Else they come by /dev/fuse. Off is
-	// the default.
+	// /sys/module/fuse/parameters/enable_uring. Else they come by /dev/fuse, and
+	// Logger is told if it was asked for. On is the default.
 	IOURing Switch
 
 	// For the mount itself.

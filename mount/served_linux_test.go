@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,9 +35,6 @@ const (
 
 	envForbid = "E4KIT_TEST_FORBID" // the number of a system call that it cannot make
 )
-
-// moreOptions is added to the options of every mount that a test starts.
-var moreOptions string
 
 // patience is how long one mount of a test may live before its server is
 // killed, so that no test hangs.
@@ -69,6 +67,7 @@ func serve(img, dir, opts string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, fsys.Close()) }()
+	o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s := mount.New(fsys, o)
 	if err := s.Mount(context.Background(), dir); err != nil {
 		return err
@@ -194,7 +193,7 @@ func spawnAt(t testing.TB, img, dir, opts string) *served {
 	s := &served{t: t, img: img, dir: dir}
 	var err error
 	s.cmd = exec.Command("/proc/self/exe")
-	s.cmd.Env = append(os.Environ(), envServe+"="+img, envDir+"="+s.dir, envOpts+"="+opts+moreOptions)
+	s.cmd.Env = append(os.Environ(), envServe+"="+img, envDir+"="+s.dir, envOpts+"="+opts)
 	s.cmd.Stderr = &s.errs
 	s.cmd.Dir = "/"
 	if s.in, err = s.cmd.StdinPipe(); err != nil {

@@ -314,6 +314,7 @@ func (t *transport) loop(ch *channel) {
 		}
 		t.handleAt(ch, ch.in[:n], start)
 		ch.since.Store(0)
+		t.gather(ch.in[:n])
 		if t.idle.Add(1) > t.maxIdle() {
 			t.idle.Add(-1)
 			t.park(ch)

@@ -34,6 +34,9 @@ const (
 	// uringLate is how long answers may wait for the end of other requests that
 	// came with theirs.
 	uringLate = 50 * time.Microsecond
+	// uringForget is how long the device is left alone after a FORGET: those that
+	// come meanwhile are read together, without a wake-up for each.
+	uringForget = time.Millisecond
 )
 
 // errURing is a ring that the kernel has offered and then not taken.
@@ -64,6 +67,21 @@ func (t *transport) startURing(offered uint64, payload int) *uring {
 		return nil
 	}
 	return u
+}
+
+// uringSwitch has the kernel offer rings to connections that begin.
+const uringSwitch = "/sys/module/fuse/parameters/enable_uring"
+
+// noURing says why there are no rings.
+func noURing() string {
+	b, err := os.ReadFile(uringSwitch)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "this kernel does not know them"
+	case err == nil && strings.TrimSpace(string(b)) == "N":
+		return "the kernel does not offer them: " + uringSwitch + " is N"
+	}
+	return "they are forbidden here"
 }
 
 func newURing(t *transport, payload int) (*uring, error) {
@@ -214,6 +232,17 @@ func (t *transport) interruptLater(req []byte) {
 	}
 	unique := (*fuse.InterruptIn)(unsafe.Pointer(&req[0])).Unique
 	time.AfterFunc(20*time.Millisecond, func() { t.cancel(unique) })
+}
+
+// gather waits after a FORGET that the device has brought, if nothing but that and
+// interrupts comes by the device.
+func (t *transport) gather(req []byte) {
+	if t.uring == nil {
+		return
+	}
+	if h, ok := header(req); ok && (h.Opcode == opForget || h.Opcode == opBatchForget) {
+		time.Sleep(uringForget)
+	}
 }
 
 // clock is the time since the transport began, in nanoseconds, never 0.

@@ -16,9 +16,7 @@ import (
 // byURing has all mounts of t's subtests served by io_uring.
 func byURing(t *testing.T) {
 	t.Helper()
-	testimages.RequireURing(t)
-	moreOptions = ",io_uring"
-	t.Cleanup(func() { moreOptions = "" })
+	testimages.RequireURing(t, true)
 }
 
 // rings counts the rings that a server has.
@@ -35,26 +33,29 @@ func rings(t *testing.T, s *served) (n int) {
 	return n
 }
 
-// Requests come by io_uring for who asks for it and is offered it, else by the
-// device.
+// Requests come by io_uring where the kernel offers it and nobody says no, else by
+// the device; who has asked for it is told then.
 func TestURing(t *testing.T) {
 	img := fresh(t, 16<<20)
-	for _, opts := range []string{"", "no_io_uring"} {
-		s := start(t, img, opts)
-		if n := rings(t, s); n != 0 {
-			t.Errorf("with %q: %d rings", opts, n)
+	for _, offer := range []bool{false, true} {
+		for _, opts := range []string{"", "io_uring", "no_io_uring"} {
+			t.Run(fmt.Sprintf("offered=%t,%s", offer, opts), func(t *testing.T) {
+				testimages.RequireURing(t, offer)
+				s := start(t, img, opts)
+				want := offer && opts != "no_io_uring"
+				if n := rings(t, s); (n > 0) != want {
+					t.Errorf("%d rings", n)
+				}
+				must(t, "write", os.WriteFile(s.path("f"), []byte("content"), 0o644))
+				s.stop()
+				if told := strings.Contains(s.errs.String(), "enable_uring is N"); told != (opts == "io_uring" && !offer) {
+					t.Errorf("the server says %q", s.errs.String())
+				}
+				if got := manifest(t, img); len(got) != 3 {
+					t.Errorf("left:\n%s", got)
+				}
+			})
 		}
-		s.stop()
-	}
-	byURing(t)
-	s := start(t, img, "")
-	if n := rings(t, s); n == 0 {
-		t.Error("no ring")
-	}
-	must(t, "write", os.WriteFile(s.path("f"), []byte("content"), 0o644))
-	s.stop()
-	if got := manifest(t, img); len(got) != 3 {
-		t.Errorf("left:\n%s", got)
 	}
 }
 

@@ -23,7 +23,7 @@ import (
 
 // The tests of the transport in front of the kernel, by io_uring.
 func TestTransport_byURing(t *testing.T) {
-	testimages.RequireURing(t)
+	testimages.RequireURing(t, true)
 	nullByURing = true
 	t.Cleanup(func() { nullByURing = false })
 	for _, test := range []struct {

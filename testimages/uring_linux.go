@@ -11,11 +11,11 @@ import (
 // uringSwitch says whether the kernel offers FUSE over io_uring to new mounts.
 const uringSwitch = "/sys/module/fuse/parameters/enable_uring"
 
-// OfferURing has the kernel offer FUSE over io_uring to new mounts until the
-// function that it returns is called; only root may. Others on the machine may
+// OfferURing has the kernel offer FUSE over io_uring to new mounts, or not, until
+// the function that it returns is called; only root may. Others on the machine may
 // mount meanwhile and are offered it as well. Who calls it while somebody else has
 // it waits. Where the kernel has no such thing, the error matches os.ErrNotExist.
-func OfferURing() (end func() error, err error) {
+func OfferURing(offer bool) (end func() error, err error) {
 	f, err := os.OpenFile(uringSwitch, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -24,9 +24,13 @@ func OfferURing() (end func() error, err error) {
 	if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 		return nil, errors.Join(err, end())
 	}
+	value := "N"
+	if offer {
+		value = "Y"
+	}
 	was, err := os.ReadFile(uringSwitch)
-	if err == nil && strings.TrimSpace(string(was)) != "Y" {
-		_, err = f.WriteString("Y")
+	if err == nil && strings.TrimSpace(string(was)) != value {
+		_, err = f.WriteString(value)
 		end = func() error { return errors.Join(os.WriteFile(uringSwitch, was, 0), f.Close()) }
 	}
 	if err != nil {
@@ -35,13 +39,13 @@ func OfferURing() (end func() error, err error) {
 	return end, nil
 }
 
-// RequireURing has the kernel offer FUSE over io_uring until t ends, as
+// RequireURing has the kernel offer FUSE over io_uring, or not, until t ends, as
 // [OfferURing] does; without such a kernel, or root, t is skipped.
-func RequireURing(t testing.TB) {
+func RequireURing(t testing.TB, offer bool) {
 	t.Helper()
 	RequireRoot(t)
 	RequireFUSE(t)
-	end, err := OfferURing()
+	end, err := OfferURing(offer)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		Absent(t, "needs a kernel with FUSE over io_uring: "+err.Error())
 		return

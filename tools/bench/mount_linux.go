@@ -208,7 +208,7 @@ func (l mountLoad) server() func(*bench, place) (*live, error) {
 	}
 	mount := serverMount("io_uring")
 	return func(b *bench, p place) (*live, error) {
-		end, err := testimages.OfferURing()
+		end, err := testimages.OfferURing(true)
 		if err != nil {
 			return nil, err
 		}

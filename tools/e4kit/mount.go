@@ -45,10 +45,13 @@ resuid=, resgid=, idmap (the mount may be mounted again with other ids), no_open
 (open files without asking the server: what may not be written fails at close),
 parallel_dio (O_DIRECT writes to a file go on at once, its times change when it is
 closed), allow_other, private (root's mount is for root alone, and changes of directories
-cost less), default_permissions, suid, dev, exec and their opposites, io_uring
-(ask by io_uring: after root has written Y to /sys/module/fuse/parameters/enable_uring;
-'e4kit status' tells whether the kernel does), fsname=, subtype=, max_read=, blkdev
-and noblkdev. Words of fstab that are not about the file system are ignored.
+cost less), default_permissions, suid, dev, exec and their opposites, no_io_uring,
+fsname=, subtype=, max_read=, blkdev and noblkdev. Words of fstab that are not about
+the file system are ignored.
+
+Once root has written Y to /sys/module/fuse/parameters/enable_uring the kernel (Linux
+6.14 and later) asks new mounts by io_uring, which is faster; 'e4kit status' tells. With
+no_io_uring it does not; with io_uring the server says when it cannot.
 
 A whole block device that root mounts for writing is one for the kernel as well
 (type fuseblk), on Linux 6.18 and later or with blkdev: umount(8) returns when it

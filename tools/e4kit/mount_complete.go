@@ -8,7 +8,7 @@ var mountValues = map[string]func() []string{
 		return []string{
 			"ro", "rw", "noload", "data=ordered", "data=writeback", "data=journal", "commit=", "errors=continue", "errors=remount-ro",
 			"errors=panic", "sync", "dirsync", "noatime", "relatime", "strictatime", "lazytime", "acl", "noacl", "user_xattr", "nouser_xattr",
-			"minixdf", "discard", "offset=", "partition=", "cache_size=", "lockfile=", "overlay=", "log_file=", "fakeroot", "idmap", "no_open", "io_uring", "parallel_dio", "blkdev", "noblkdev", "uid=", "gid=", "resuid=", "resgid=",
+			"minixdf", "discard", "offset=", "partition=", "cache_size=", "lockfile=", "overlay=", "log_file=", "fakeroot", "idmap", "no_open", "io_uring", "no_io_uring", "parallel_dio", "blkdev", "noblkdev", "uid=", "gid=", "resuid=", "resgid=",
 			"allow_other", "private", "default_permissions", "nosuid", "nodev", "noexec", "quota", "fsname=", "subtype=", "max_read=",
 		}
 	},
