@@ -208,5 +208,8 @@ func (m *Image) Close() error {
 	if m.store != nil {
 		err = errors.Join(err, m.store.Close())
 	}
+	if m.locked {
+		unlockImage(m.file)
+	}
 	return errors.Join(err, m.file.Close(), m.Yield())
 }

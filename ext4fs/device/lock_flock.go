@@ -38,3 +38,7 @@ func lockImage(f *os.File, exclusive bool) (bool, error) {
 	}
 	return false, os.NewSyscallError("flock", err)
 }
+
+// unlockImage drops the lock before the file is closed: a program that is just
+// being started still has the file, and would keep it locked for a moment.
+func unlockImage(f *os.File) { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) }

@@ -88,6 +88,30 @@ func TestOpen_namesItself(t *testing.T) {
 	}
 }
 
+// TestImage_CloseUnlocks: the lock ends with Close, though a child between fork
+// and exec still has the file.
+func TestImage_CloseUnlocks(t *testing.T) {
+	path := writeFile(t, testImage())
+	m, err := Open(path, Options{Exclusive: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := unix.Dup(int(m.file.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(child)
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if m, err = Open(path, Options{Exclusive: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestReadMounts(t *testing.T) {
 	path := writeFile(t, []byte(strings.Join([]string{
 		`36 35 98:0 / /mnt/a rw,noatime master:1 shared:2 - ext4 /dev/loop0 ro,errors=continue`,

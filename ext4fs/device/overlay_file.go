@@ -428,6 +428,7 @@ func (o *OverlayFile) Close() error {
 		err = o.setState(overlayClean)
 	}
 	if o.file != nil {
+		unlockImage(o.file)
 		if closing := o.file.Close(); err == nil {
 			err = closing
 		}
