@@ -54,6 +54,21 @@ func (i *Inode) Xattr(name string) ([]byte, error) {
 	return i.xattrValue(&a)
 }
 
+// ModeWithoutACL is the i_mode that a copy has which leaves out the access ACL:
+// the group may do there what the ACL lets the owning group do, not all that its
+// mask lets some do. With an error, of an ACL that cannot be read, it is the mode
+// as it stands.
+func (i *Inode) ModeWithoutACL() (uint16, error) {
+	i.lockRead()
+	defer i.unlockRead()
+	mode := i.record().Mode()
+	if mode&disk.ModeType == disk.ModeSymlink || mode&0o070 == 0 {
+		return mode, nil
+	}
+	entries, err := i.acl(disk.XattrACLAccess)
+	return xattr.WithoutACL(mode, entries), err
+}
+
 // noAttr is an ErrNoAttr that knows the name. Most who ask for an attribute
 // hear that there is none: it costs no more than that.
 type noAttr string

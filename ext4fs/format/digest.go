@@ -90,6 +90,7 @@ func treeDigest(ctx context.Context, t *tree.Tree) ([sha256.Size]byte, error) {
 			}
 		}
 	}
+	d.xattrs(t.Xattrs(tree.LostFound))
 	return d.sum(), nil
 }
 
@@ -108,6 +109,10 @@ func (d *digest) node(t *tree.Tree, id tree.ID) {
 	}
 	list := t.Xattrs(id)
 	d.number(uint64(len(list)))
+	d.xattrs(list)
+}
+
+func (d *digest) xattrs(list []tree.Xattr) {
 	for _, x := range list {
 		d.text(x.Name)
 		d.bytes(x.Value)

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/e4kit/e4kit/ext4fs/disk"
+	"github.com/e4kit/e4kit/ext4fs/tree"
 	"github.com/e4kit/e4kit/ext4fs/xattr"
 )
 
@@ -23,10 +24,12 @@ type attrs struct {
 	room    int      // for system.data in an inode without attributes
 }
 
-// attrKey is what a set depends on: an ACL sets bits of the mode.
+// attrKey is what a set depends on: an ACL sets bits of the mode, or the mode
+// those of the ACL.
 type attrKey struct {
-	set  uint32 // the tree's number
-	mode uint16
+	set   uint32 // the tree's number
+	mode  uint16
+	chmod bool // Options.RootMode has made the mode
 }
 
 // attrSet is what inodes with certain attributes have in common.
@@ -75,22 +78,22 @@ func (a *attrs) rules(seed uint32) xattr.Rules {
 
 // of gives the set of the file at a place, nil if it has none.
 func (a *attrs) of(at uint32) *attrSet {
-	id := a.c.order[at]
-	if id == lostID {
-		return nil
-	}
-	k := attrKey{a.c.t.XattrSet(id), a.c.t.Node(id).Mode}
+	k := a.key(at)
 	if k.set == 0 {
 		return nil
 	}
 	return a.sets[k]
 }
 
+func (a *attrs) key(at uint32) attrKey {
+	return attrKey{a.c.t.XattrSet(a.c.order[at]), a.c.node(at).Mode, at == 0 && a.c.o.RootMode != nil}
+}
+
 // add counts the attributes of the file at a place. It tells how long a value
 // of system.data may be in its inode, -1 if there can be none.
 func (a *attrs) add(at uint32) (room int, err error) {
-	id := a.c.order[at]
-	if id == lostID || a.c.t.XattrSet(id) == 0 {
+	k := a.key(at)
+	if k.set == 0 {
 		return a.room, nil
 	}
 	s := a.of(at)
@@ -98,7 +101,7 @@ func (a *attrs) add(at uint32) (room int, err error) {
 		if s, err = a.newSet(at); err != nil {
 			return 0, err
 		}
-		a.sets[attrKey{a.c.t.XattrSet(id), a.c.t.Node(id).Mode}] = s
+		a.sets[k] = s
 		a.list = append(a.list, s)
 	}
 	for _, v := range s.inBody {
@@ -127,11 +130,19 @@ func (a *attrs) addBlock(at uint32, s *attrSet) {
 	a.blockOf[at] = s.last
 }
 
+// xattrs are the attributes of the file at a place.
+func (a *attrs) xattrs(at uint32) []tree.Xattr {
+	list := a.c.t.Xattrs(a.c.order[at])
+	if at == 0 && a.c.o.RootMode != nil {
+		list = tree.ChmodACL(list, a.c.root.Mode)
+	}
+	return list
+}
+
 // newSet finds out where the attributes of the file at a place go.
 func (a *attrs) newSet(at uint32) (*attrSet, error) {
-	id := a.c.order[at]
-	s := &attrSet{mode: a.c.t.Node(id).Mode, room: -1}
-	for _, x := range a.c.t.Xattrs(id) {
+	s := &attrSet{mode: a.c.node(at).Mode, room: -1}
+	for _, x := range a.xattrs(at) {
 		e, mode, ok, err := xattr.NewEntry(x.Name, x.Value, s.mode)
 		switch {
 		case errors.Is(err, xattr.ErrNamespace):

@@ -55,7 +55,7 @@ const (
 	noPlace   = ^uint32(0)
 	lostPlace = 1
 	// lostID stands for a lost+found that the tree does not have.
-	lostID = ^tree.ID(0)
+	lostID = tree.LostFound
 	// inlineBit marks what lies in its inode.
 	inlineBit = 1 << 31
 

@@ -308,7 +308,7 @@ func (a *devApply) attrs(id ID, l *devLine, uid, gid uint32) {
 	n.UID, n.GID = uid, gid
 	if l.mode >= 0 && !n.IsSymlink() {
 		n.Mode = n.Type() | uint16(l.mode)
-		a.t.SetXattrs(id, chmodACL(a.t.Xattrs(id), n.Mode))
+		a.t.SetXattrs(id, ChmodACL(a.t.Xattrs(id), n.Mode))
 	}
 }
 

@@ -196,9 +196,7 @@ func (o *Options) mapCapability(x *Xattr) error {
 // groupBits are those of the owning group in a mode.
 const groupBits = 0o070
 
-// withoutACL is the mode of a file that is left without its attributes. The bits
-// of the group are the mask of the access ACL, if there is one: without it they
-// would let the group do what is meant for others that the ACL names.
+// withoutACL is the mode of a file that is left without its attributes.
 func withoutACL(mode uint16, list []Xattr) uint16 {
 	for _, x := range list {
 		if x.Name != xattrAccess {
@@ -208,17 +206,15 @@ func withoutACL(mode uint16, list []Xattr) uint16 {
 		if err != nil {
 			return mode // no ACL of Linux
 		}
-		for _, e := range entries {
-			if e.Tag == disk.ACLGroupObj {
-				mode &= e.Perm<<3 | ^uint16(groupBits)
-			}
-		}
+		return xattr.WithoutACL(mode, entries)
 	}
 	return mode
 }
 
-// chmodACL makes the access ACL say what the mode says, as chmod(2) does.
-func chmodACL(list []Xattr, mode uint16) []Xattr {
+// ChmodACL makes the access ACL among attributes say what the mode says, as
+// chmod(2) does. The list is copied where it changes; an ACL that Linux would
+// not take stays.
+func ChmodACL(list []Xattr, mode uint16) []Xattr {
 	for i, x := range list {
 		if x.Name != xattrAccess {
 			continue

@@ -304,7 +304,7 @@ func (l *layer) rules(f *found) error {
 		old := f.Mode
 		f.Mode = o.Chmod(old)&^disk.ModeType | old&disk.ModeType
 		if f.Mode != old {
-			f.xattrs = chmodACL(f.xattrs, f.Mode)
+			f.xattrs = ChmodACL(f.xattrs, f.Mode)
 		}
 	}
 	o.times(&f.Node)

@@ -204,16 +204,19 @@ func (c *FileContexts) Lookup(path string, mode uint16) (context string, ok bool
 	return "", false
 }
 
-// Label sets security.selinux of everything in the tree that a line is about.
-// A file with several names has the context of the first, in the order of a
-// walk.
+// Label sets security.selinux of everything in the tree that a line is about,
+// and of LostFound if the tree has no lost+found of its own. A file with several
+// names has the context of the first, in the order of a walk.
 func (c *FileContexts) Label(ctx context.Context, t *Tree) error {
 	l := &labeler{t: t, ctx: ctx, sets: make(map[setLabel]uint32), done: make(map[ID]bool)}
 	all := make([]*seSpec, len(c.specs))
 	for i := range c.specs {
 		all[i] = &c.specs[i]
 	}
-	l.label(Root, "/", all)
+	l.label(Root, "/", disk.ModeDir, all)
+	if _, ok := t.Lookup(Root, lostFound); !ok {
+		l.label(LostFound, "/"+lostFound, disk.ModeDir, all)
+	}
 	return l.dir(Root, "", all)
 }
 
@@ -249,7 +252,7 @@ func (l *labeler) dir(id ID, path string, specs []*seSpec) error {
 			}
 			l.done[e.ID] = true
 		}
-		l.label(e.ID, path+e.Name, specs)
+		l.label(e.ID, path+e.Name, n.Type(), specs)
 		if !n.IsDir() {
 			continue
 		}
@@ -276,8 +279,7 @@ func within(specs []*seSpec, path string) []*seSpec {
 	return kept
 }
 
-func (l *labeler) label(id ID, path string, specs []*seSpec) {
-	kind := l.t.Node(id).Type()
+func (l *labeler) label(id ID, path string, kind uint16, specs []*seSpec) {
 	for _, s := range specs {
 		if !s.matches(path, kind) {
 			continue
@@ -291,13 +293,13 @@ func (l *labeler) label(id ID, path string, specs []*seSpec) {
 
 // set gives a node a label beside its other attributes.
 func (l *labeler) set(id ID, label string) {
-	n := l.t.Node(id)
-	key := setLabel{n.xattrs, label}
+	at := l.t.setOf(id)
+	key := setLabel{*at, label}
 	if set, ok := l.sets[key]; ok {
-		n.xattrs = set
+		*at = set
 		return
 	}
 	list := slices.Clone(l.t.Xattrs(id))
 	l.t.SetXattrs(id, append(list, Xattr{xattrSELinux, []byte(label)}))
-	l.sets[key] = n.xattrs
+	l.sets[key] = *at
 }

@@ -167,6 +167,10 @@ func TestFileContexts_labelIsLookup(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tr.Path(id), tr.Xattrs(id), list)
 		}
 	}
+	want, _ := c.Lookup("/lost+found", disk.ModeDir)
+	if list := tr.Xattrs(LostFound); len(list) != 1 || string(list[0].Value) != want+"\x00" {
+		t.Errorf("lost+found: %v, want %s", list, want)
+	}
 }
 
 func FuzzFileContexts(f *testing.F) {

@@ -25,6 +25,7 @@ type Tree struct {
 
 	sets     chunked[[]Xattr]
 	setIndex map[uint64]uint32 // hash of a set: its number
+	lostSet  uint32            // of LostFound
 
 	sources []source
 	given   chunked[Content]

@@ -23,29 +23,43 @@ const (
 	xattrSELinux    = "security.selinux"
 )
 
+// LostFound stands for the lost+found that a file system gets in its root when
+// the tree has none. It is no node, but Xattrs, XattrSet and SetXattrs take it.
+const LostFound = noID - 1
+
+const lostFound = "lost+found"
+
+// setOf is where a node has the number of its set of attributes, 0 for none.
+func (t *Tree) setOf(id ID) *uint32 {
+	if id == LostFound {
+		return &t.lostSet
+	}
+	return &t.Node(id).xattrs
+}
+
 // Xattrs gives a node's extended attributes, sorted by name. Nodes with the
 // same ones share the slice: it is not to be changed.
 func (t *Tree) Xattrs(id ID) []Xattr {
-	n := t.Node(id)
-	if n.xattrs == 0 {
+	set := *t.setOf(id)
+	if set == 0 {
 		return nil
 	}
-	return *t.sets.at(n.xattrs - 1)
+	return *t.sets.at(set - 1)
 }
 
 // XattrSet is a number that nodes with the same extended attributes have in
 // common, 0 for none.
-func (t *Tree) XattrSet(id ID) uint32 { return t.Node(id).xattrs }
+func (t *Tree) XattrSet(id ID) uint32 { return *t.setOf(id) }
 
 // SetXattrs sets all extended attributes of a node. The slice is the tree's
 // from then on. Of several with one name the last counts.
 func (t *Tree) SetXattrs(id ID, list []Xattr) {
-	n := t.Node(id)
+	set := t.setOf(id)
 	if len(list) == 0 {
-		n.xattrs = 0
+		*set = 0
 		return
 	}
-	n.xattrs = t.set(tidy(list)) + 1
+	*set = t.set(tidy(list)) + 1
 }
 
 // tidy sorts attributes by name and drops all but the last of a name.

@@ -171,6 +171,19 @@ func ChmodACL(entries []disk.ACLEntry, mode uint16) ([]disk.ACLEntry, error) {
 	return entries, nil
 }
 
+// WithoutACL is the i_mode of a file that is left without this access ACL: the
+// group has in it what the ACL gives the owning group. The bits of a mode beside
+// an ACL are its mask, which would let the group do what is meant for others that
+// the ACL names.
+func WithoutACL(mode uint16, entries []disk.ACLEntry) uint16 {
+	for _, e := range entries {
+		if e.Tag == disk.ACLGroupObj {
+			mode &= e.Perm<<groupShift | ^uint16(groupPerm)
+		}
+	}
+	return mode
+}
+
 // InheritACL gives what a new inode gets in a directory with this default ACL,
 // nil if there is none: its i_mode, its access ACL and, for a directory, its
 // default ACL, nil where there is nothing to store. mode is the wanted i_mode
