@@ -19,6 +19,9 @@ const writeGoal = 256 << 20
 // goal is the one that counts now.
 var goal atomic.Int64
 
+// serving: see boundServing.
+var serving atomic.Bool
+
 // boundMemory lets the collector run more often near memoryGoal rather than
 // let the heap grow to twice what is in use, which is Go's rule otherwise.
 // Where more than that is in use, because a directory or the cache asked for
@@ -40,12 +43,17 @@ func boundWriting() {
 	}
 }
 
+// boundServing is for a server, which holds an inode in memory for each one that
+// the kernel knows, up to millions: what has pointers may grow to twice its size,
+// as Go has it, or most of the server's time would go to looking through them.
+func boundServing() { serving.Store(true) }
+
 // followHeap sets the limit anew after each collection, of which a finalizer
 // is the sign.
 func followHeap(limit int64) {
 	sign := new([64]byte)
 	runtime.SetFinalizer(sign, func(*[64]byte) {
-		next := max(goal.Load(), roomFor(liveHeap()))
+		next := max(goal.Load(), roomFor(heapInUse()))
 		// A change stops all goroutines for a moment: small ones do not count.
 		if next > limit || next < limit-limit/8 {
 			limit = next
@@ -57,15 +65,26 @@ func followHeap(limit int64) {
 
 // roomFor is the limit for so much memory in use: an eighth more, so that
 // collections do not follow each other too closely. Most of what is in use are
-// blocks without pointers, so that a collection costs little.
-func roomFor(live int64) int64 { return live + live/8 + 6<<20 }
-
-// liveHeap is what the last collection found in use.
-func liveHeap() int64 {
-	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(s)
-	if s[0].Value.Kind() != metrics.KindUint64 {
-		return 0
+// blocks without pointers, so that a collection costs little. Where that is not
+// so, what has pointers counts once more.
+func roomFor(live, pointers int64) int64 {
+	room := live + live/8 + 6<<20
+	if serving.Load() {
+		room += pointers
 	}
-	return int64(min(s[0].Value.Uint64(), 1<<62))
+	return room
+}
+
+// heapInUse is what the last collection found in use, and how much of that it
+// had to look through for pointers.
+func heapInUse() (live, pointers int64) {
+	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/heap:bytes"}}
+	metrics.Read(s)
+	get := func(v metrics.Value) int64 {
+		if v.Kind() != metrics.KindUint64 {
+			return 0
+		}
+		return int64(min(v.Uint64(), 1<<61))
+	}
+	return get(s[0].Value), get(s[1].Value)
 }

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // The bound must make way for what is in use, and come back.
@@ -22,13 +23,25 @@ func TestBoundMemory(t *testing.T) {
 		t.Helper()
 		for end := time.Now().Add(10 * time.Second); !good(debug.SetMemoryLimit(-1)); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("limit %d, %d in use", debug.SetMemoryLimit(-1), liveHeap())
+				live, _ := heapInUse()
+				t.Fatalf("limit %d, %d in use", debug.SetMemoryLimit(-1), live)
 			}
 			runtime.GC()
 		}
 	}
 	wait(func(n int64) bool { return n > int64(len(large)) && n < math.MaxInt64 })
 	runtime.KeepAlive(large)
+	wait(func(n int64) bool { return n < 2*memoryGoal })
+
+	// Of a server what has pointers counts twice, and nothing else.
+	t.Cleanup(func() { serving.Store(false) })
+	boundServing()
+	large = make([]byte, 3*memoryGoal)
+	wait(func(n int64) bool { return n > int64(len(large)) && n < int64(len(large))*3/2 })
+	runtime.KeepAlive(large)
+	pointers := make([]*byte, 3*memoryGoal/unsafe.Sizeof(&large[0]))
+	wait(func(n int64) bool { return n > 2*3*memoryGoal && n < 3*3*memoryGoal })
+	runtime.KeepAlive(pointers)
 	wait(func(n int64) bool { return n < 2*memoryGoal })
 }
 

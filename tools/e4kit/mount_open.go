@@ -44,6 +44,7 @@ func (e *env) mountOpen(r *mountRun, log *slog.Logger) (*mountImage, error) {
 	if o.DirectIO {
 		log.Warn("the option direct has no effect: the image is read and written through the page cache")
 	}
+	boundServing()
 	if !o.ReadOnly {
 		boundWriting()
 	}
