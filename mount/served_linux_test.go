@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/e4kit/e4kit/ext4fs"
+	"github.com/e4kit/e4kit/ext4fs/device"
 	"github.com/e4kit/e4kit/mount"
 	"github.com/e4kit/e4kit/testimages"
 )
@@ -62,7 +63,11 @@ func serve(img, dir, opts string) (err error) {
 	if err != nil {
 		return err
 	}
-	fsys, err := openServed(img, &ext4fs.Options{Write: !o.ReadOnly, Clock: mount.Clock})
+	direct := device.DirectStreams
+	if o.DirectIO {
+		direct = device.DirectAlways
+	}
+	fsys, err := openServed(img, &ext4fs.Options{Write: !o.ReadOnly, Clock: mount.Clock, Device: device.Options{Direct: direct}})
 	if err != nil {
 		return err
 	}

@@ -46,17 +46,19 @@ func TestReadsTrees(t *testing.T) {
 func TestWritesTree(t *testing.T) {
 	for name, kind := range map[string]struct {
 		mkfs  []string
+		opts  string
 		times int64 // the last second that inodes can hold
 		lost  []string
 	}{
 		"ext4":   {times: 15_032_385_535},
+		"direct": {times: 15_032_385_535, opts: "direct"},
 		"inline": {mkfs: []string{"-O", "inline_data", "-I", "512"}, times: 15_032_385_535},
 		// The driver refuses data beyond the limit of a file with the write(2), FUSE
 		// takes it into its cache, and the close fails.
 		"ext3": {mkfs: []string{"-t", "ext3", "-b", "1024"}, times: 1<<31 - 1, lost: []string{"made/holes/far"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := start(t, fresh(t, 128<<20, kind.mkfs...), "")
+			s := start(t, fresh(t, 128<<20, kind.mkfs...), kind.opts)
 			if err := os.Mkdir(s.path("made"), 0o755); err != nil {
 				t.Fatal(err)
 			}

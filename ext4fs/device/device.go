@@ -122,8 +122,9 @@ func (w *window) HostRange(off, n int64) (*os.File, int64, int64) {
 
 // hostFile is the first size bytes of an open file or block device.
 type hostFile struct {
-	f    *os.File
-	size int64
+	f      *os.File
+	size   int64
+	direct *directFile // past the page cache; nil: nothing is
 }
 
 func (h *hostFile) Size() int64 { return h.size }
@@ -133,7 +134,15 @@ func (h *hostFile) ReadAt(p []byte, off int64) (int, error) {
 	if off > h.size-int64(len(p)) {
 		return (&window{r: h.f, size: h.size}).ReadAt(p, off)
 	}
-	return h.f.ReadAt(p, off)
+	if h.direct == nil {
+		return h.f.ReadAt(p, off)
+	}
+	done := h.direct.readAt(p, off)
+	if done == len(p) {
+		return done, nil
+	}
+	n, err := h.f.ReadAt(p[done:], off+int64(done))
+	return done + n, err
 }
 
 // HostRange says that every byte lies in the file at its own offset.

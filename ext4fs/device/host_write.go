@@ -39,7 +39,15 @@ func (h *hostWriter) WriteAt(p []byte, off int64) (int, error) {
 	if err := inside("write", off, int64(len(p)), h.size); err != nil {
 		return 0, err
 	}
-	return h.f.WriteAt(p, off)
+	if !h.direct.writes() {
+		return h.f.WriteAt(p, off)
+	}
+	done, err := h.direct.writeAt(p, off)
+	if err != nil || done == len(p) {
+		return done, err
+	}
+	n, err := h.f.WriteAt(p[done:], off+int64(done))
+	return done + n, err
 }
 
 // WriteVAt writes several buffers in as few calls of the system as it allows.
@@ -47,7 +55,18 @@ func (h *hostWriter) WriteVAt(bufs [][]byte, off int64) (int, error) {
 	if err := inside("write", off, total(bufs), h.size); err != nil {
 		return 0, err
 	}
-	return writeVector(h.f, bufs, off)
+	if !h.direct.writes() {
+		return writeVector(h.f, bufs, off)
+	}
+	done := 0
+	for _, b := range bufs {
+		n, err := h.WriteAt(b, off+int64(done))
+		done += n
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
 }
 
 // Sync makes the content and the places of the content durable.

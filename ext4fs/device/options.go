@@ -41,6 +41,9 @@ type Options struct {
 	// it does nothing.
 	WriteBehind bool
 
+	// Direct says what goes past the page cache of the host.
+	Direct Direct
+
 	// NoContainers takes the bytes of the file as they are.
 	NoContainers bool
 	// MaxBytes bounds what a compressed image may decompress to; zeros do

@@ -34,5 +34,5 @@ func newBlockDevice(f *os.File, size int64) Device {
 	if err != nil {
 		sector = 512
 	}
-	return &blockDevice{hostFile{f: f, size: size}, sector}
+	return &blockDevice{hostFile: hostFile{f: f, size: size}, sector: sector}
 }

@@ -40,7 +40,7 @@ journal of systemd, if there is one.
 OPTIONS are those of ext4 and of fuse2fs: ro, rw, noload, data=ordered|writeback|
 journal, commit=SECONDS, errors=continue|remount-ro|panic, sync, dirsync, noatime,
 relatime, strictatime, lazytime, acl, noacl, user_xattr, minixdf, discard, offset=,
-partition=, cache_size=, lockfile=, overlay=, log_file=, fakeroot, uid=, gid=,
+partition=, cache_size=, direct, lockfile=, overlay=, log_file=, fakeroot, uid=, gid=,
 resuid=, resgid=, idmap (the mount may be mounted again with other ids), no_open
 (open files without asking the server: what may not be written fails at close),
 parallel_dio (O_DIRECT writes to a file go on at once, its times change when it is

@@ -41,9 +41,6 @@ func (e *env) mountOpen(r *mountRun, log *slog.Logger) (*mountImage, error) {
 		o.Subtype = "e4kit"
 	}
 	o.Logger, o.Trace = log, r.trace
-	if o.DirectIO {
-		log.Warn("the option direct has no effect: the image is read and written through the page cache")
-	}
 	boundServing()
 	if !o.ReadOnly {
 		boundWriting()
@@ -89,6 +86,12 @@ func (e *env) openMount(m *mountImage, r *mountRun, log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(e.ctx))
 	stop := context.AfterFunc(e.ctx, cancel)
 	opts.Device.Write = !o.ReadOnly && r.overlay == ""
+	// The kernel keeps what it has read of the mount, and need not keep it of the
+	// image as well.
+	opts.Device.Direct = device.DirectStreams
+	if o.DirectIO {
+		opts.Device.Direct = device.DirectAlways
+	}
 	if m.dev, err = device.OpenContext(ctx, r.image, opts.Device); err != nil {
 		if opts.Device.Write && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
 			err = &protectedError{err}
