@@ -97,7 +97,7 @@ func TestDirect_streams(t *testing.T) {
 			}
 		}
 		read(0, 1<<20)
-		read(1<<20, 64<<10)
+		read(1<<20, 256<<10)
 		if n := cachedPages(t, path, 0, size); n != 0 {
 			t.Errorf("write %v: %d pages cached by streams", write, n)
 		}
