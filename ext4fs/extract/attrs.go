@@ -39,7 +39,11 @@ func (w *worker) attributes(h hostAttrs, i *ext4fs.Inode, m made, x xattrs) erro
 			mode &^= 0o6000
 		}
 	}
-	all = errors.Join(all, x.err, w.setXattrs(h, i, x.list))
+	acl, err := w.setXattrs(h, i, x.list)
+	if !acl {
+		mode &= x.bare | 0o7000
+	}
+	all = errors.Join(all, x.err, err)
 	if w.o.Mode && !i.IsSymlink() && mode != m.perm {
 		if err := h.chmod(mode); err != nil {
 			all = errors.Join(all, fmt.Errorf("permissions: %w", err))
@@ -71,11 +75,13 @@ func (w *worker) chown(h hostAttrs, uid, gid uint32) (own bool, err error) {
 // xattrs are the extended attributes of an inode that are to be kept.
 type xattrs struct {
 	list []ext4fs.Xattr
-	acl  bool  // an access ACL is among them
-	err  error // some could not be read
+	acl  bool   // an access ACL is among them
+	bare uint16 // the permissions that the copy has without it
+	err  error  // some could not be read
 }
 
 func (w *worker) readXattrs(i *ext4fs.Inode) (x xattrs) {
+	x.bare = w.bareMode(i)
 	if !w.o.Xattrs && !w.o.ACLs {
 		return x
 	}
@@ -91,14 +97,25 @@ func (w *worker) readXattrs(i *ext4fs.Inode) (x xattrs) {
 	return x
 }
 
-func (w *worker) setXattrs(h hostAttrs, i *ext4fs.Inode, list []ext4fs.Xattr) error {
-	var all error
+// bareMode are the permissions that a copy has without an access ACL.
+func (w *worker) bareMode(i *ext4fs.Inode) uint16 {
+	mode, err := i.ModeWithoutACL()
+	if err != nil && !w.o.Xattrs && !w.o.ACLs { // else it is an error of the copy
+		w.job.warnOnce(fmt.Sprintf("<%d>", i.Number()), fmt.Errorf("permissions of the group: %w", err))
+	}
+	return mode & 0o777
+}
+
+// setXattrs reports whether there is an access ACL now.
+func (w *worker) setXattrs(h hostAttrs, i *ext4fs.Inode, list []ext4fs.Xattr) (acl bool, all error) {
 	for _, a := range list {
-		if err := h.setXattr(a.Name, a.Value); err != nil {
+		err := h.setXattr(a.Name, a.Value)
+		acl = acl || err == nil && a.Name == aclAccess
+		if err != nil {
 			all = errors.Join(all, w.lostXattr(i, a.Name, err))
 		}
 	}
-	return all
+	return acl, all
 }
 
 // lostXattr decides whether an attribute that could not be set is an error.

@@ -67,7 +67,7 @@ func (w *worker) mayEnter(up *node, inode *ext4fs.Inode) error {
 // makeDir makes the directory on the host, or takes one that is there.
 func (w *worker) makeDir(n *node, inode *ext4fs.Inode) error {
 	up := n.up
-	perm := inode.Raw().Mode()&0o777 | 0o700
+	perm := w.bareMode(inode) | 0o700
 	err := up.host.mkdir(n.name, perm)
 	switch {
 	case err == nil:
@@ -142,14 +142,15 @@ func (w *worker) finishDir(n *node) error {
 		}
 		n.made = made{uid: info.uid, gid: info.gid, perm: info.mode}
 	}
+	x := w.readXattrs(n.inode)
 	if !w.o.Mode && n.fresh {
 		// Permissions to enter were added to fill it.
-		want := n.inode.Raw().Mode()&0o777&^w.job.host.umask | n.made.perm&0o2000
+		want := x.bare&^w.job.host.umask | n.made.perm&0o2000
 		if want != n.made.perm && n.made.perm != unknownPerm {
 			if err := n.host.chmod(want); err != nil {
 				return err
 			}
 		}
 	}
-	return w.attributes(n.host, n.inode, n.made, w.readXattrs(n.inode))
+	return w.attributes(n.host, n.inode, n.made, x)
 }

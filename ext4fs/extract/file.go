@@ -117,7 +117,7 @@ func (e *attrError) Unwrap() error { return e.err }
 func (w *worker) copyFile(n *node, e *entry, i *ext4fs.Inode) error {
 	var attrs error
 	x := w.readXattrs(i)
-	perm := i.Raw().Mode() & 0o777
+	perm := x.bare
 	if x.acl {
 		// Until the ACL is there, nobody else gets at the file.
 		perm &= 0o700
@@ -164,7 +164,7 @@ func (w *worker) symlink(n *node, e *entry, i *ext4fs.Inode) error {
 	if err != nil {
 		return err
 	}
-	return w.make(n, e, i, func(name string) error { return n.host.symlink(target, name) })
+	return w.make(n, e, i, func(name string, _ uint16) error { return n.host.symlink(target, name) })
 }
 
 // special makes a device node, a fifo or a socket.
@@ -178,25 +178,26 @@ func (w *worker) special(n *node, e *entry, i *ext4fs.Inode) error {
 		}
 		major, minor = raw.Device()
 	}
-	return w.make(n, e, i, func(name string) error {
-		return n.host.mknod(name, kind|raw.Mode()&0o777, major, minor)
+	return w.make(n, e, i, func(name string, perm uint16) error {
+		return n.host.mknod(name, kind|perm, major, minor)
 	})
 }
 
 // make makes something without content, and sets its attributes by name.
-func (w *worker) make(n *node, e *entry, i *ext4fs.Inode, create func(name string) error) error {
+func (w *worker) make(n *node, e *entry, i *ext4fs.Inode, create func(name string, perm uint16) error) error {
 	one := func() error {
 		var attrs error
+		x := w.readXattrs(i)
 		err := w.place(n, e.name, func(name string) error {
-			if err := create(name); err != nil {
+			if err := create(name, x.bare); err != nil {
 				return err
 			}
 			h := n.host.named(name)
 			m := made{uid: w.job.host.uid, gid: n.gid}
 			if !i.IsSymlink() {
-				m = w.madeFile(n, h, i.Raw().Mode()&0o777)
+				m = w.madeFile(n, h, x.bare)
 			}
-			attrs = w.attributes(h, i, m, w.readXattrs(i))
+			attrs = w.attributes(h, i, m, x)
 			return nil
 		})
 		if err == nil && attrs != nil {

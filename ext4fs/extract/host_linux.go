@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,27 +53,8 @@ func (f linuxFD) chmod(mode uint16) error {
 	return retry(func() error { return unix.Fchmod(int(f), uint32(mode)) })
 }
 
-// setTimes is futimens, which the unix package does not have: utimensat with
-// a null path.
-func (f linuxFD) setTimes(atime, mtime time.Time) error {
-	ts := [2]unix.Timespec{timespec(atime), timespec(mtime)}
-	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(f), 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
-
-// timespec keeps seconds and nanoseconds apart: ext4 has years that do not fit
-// 64 bits of nanoseconds.
-func timespec(t time.Time) (ts unix.Timespec) {
-	setSeconds(&ts.Sec, t.Unix())
-	setSeconds(&ts.Nsec, int64(t.Nanosecond()))
-	return ts
-}
-
-// setSeconds sets a field that has 32 bits on some processors.
-func setSeconds[T int32 | int64](to *T, v int64) { *to = T(v) }
+// setTimes is futimens: utimensat with a null path.
+func (f linuxFD) setTimes(atime, mtime time.Time) error { return utimens(int(f), nil, 0, atime, mtime) }
 
 func (f linuxFD) setXattr(name string, value []byte) error {
 	return retry(func() error { return unix.Fsetxattr(int(f), name, value, 0) })
@@ -265,8 +245,11 @@ func (n *linuxName) chmod(mode uint16) error {
 }
 
 func (n *linuxName) setTimes(atime, mtime time.Time) error {
-	ts := []unix.Timespec{timespec(atime), timespec(mtime)}
-	return retry(func() error { return unix.UtimesNanoAt(n.dir.fd, n.name, ts, unix.AT_SYMLINK_NOFOLLOW) })
+	name, err := unix.BytePtrFromString(n.name)
+	if err != nil {
+		return err
+	}
+	return utimens(n.dir.fd, name, unix.AT_SYMLINK_NOFOLLOW, atime, mtime)
 }
 
 // setXattr goes by way of /proc: there is no call with a directory and a name

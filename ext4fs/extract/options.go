@@ -32,7 +32,8 @@ const (
 // as far as the umask lets through.
 type Options struct {
 	// Mode keeps all permissions, also setuid, setgid and sticky, whatever
-	// the umask. Without it those three are dropped.
+	// the umask. Without it those three are dropped. Where an ACL gets lost, the
+	// group has what that gave the owning group.
 	Mode bool
 	// Owner keeps user and group. What the caller may not give away stays his
 	// own, without an error and without setuid and setgid.

@@ -40,7 +40,7 @@ func Peek(dir *os.File, name string) (Peeked, error) {
 		unix.Close(fd)
 		return Peeked{}, errIrregular
 	}
-	return Peeked{
+	p := Peeked{
 		Stat: Stat{
 			Dev: uint64(st.Dev), Ino: st.Ino, Links: uint64(st.Nlink), UID: st.Uid, GID: st.Gid,
 			Atime:  time.Unix(int64(st.Atim.Sec), int64(st.Atim.Nsec)),
@@ -49,7 +49,11 @@ func Peek(dir *os.File, name string) (Peeked, error) {
 			Blocks: int64(st.Blocks),
 		},
 		Mode: uint16(st.Mode), Size: st.Size, fd: fd,
-	}, nil
+	}
+	if NarrowTimes {
+		p.widen(fd, "", false)
+	}
+	return p, nil
 }
 
 var errIrregular = errors.New("is not a regular file")

@@ -59,7 +59,7 @@ func (w *writer) setAttrs(i *ext4fs.Inode, it *item, all bool) error {
 		a.Atime, a.Mtime = it.atime, it.mtime
 	}
 	if all {
-		n := &ext4fs.NewNode{Mode: it.mode, UID: it.uid, GID: it.gid}
+		n := &ext4fs.NewNode{Mode: w.mode(it), UID: it.uid, GID: it.gid}
 		w.override(n)
 		if w.o.Owner {
 			a.Valid |= ext4fs.AttrUID | ext4fs.AttrGID

@@ -116,7 +116,7 @@ func (v *hostWalk) item(path string, info fs.FileInfo) *item {
 // describe fills in what is known without reading.
 func (v *hostWalk) describe(it *item, info fs.FileInfo) {
 	it.mode, it.size = disk.ModeFromFileMode(info.Mode()), info.Size()
-	it.mtime, it.atime = info.ModTime(), info.ModTime()
+	it.atime, it.mtime = info.ModTime(), info.ModTime()
 	v.system(it, info)
 	if info.Mode().IsRegular() && v.leaves(info) {
 		it.err = ErrSelf
@@ -128,7 +128,7 @@ func (v *hostWalk) load(it *item, info fs.FileInfo) (err error) {
 	if it.err != nil {
 		return it.err
 	}
-	if v.o.Xattrs || v.o.ACLs {
+	if v.o.wantsXattrs(it.mode) {
 		it.xattrs, err = hostXattrs(it.path, v.o)
 		if err != nil {
 			it.warned = append(it.warned, err)
@@ -229,8 +229,15 @@ func hostXattrs(path string, o *Options) ([]ext4fs.Xattr, error) {
 	return ownXattrs(list), err
 }
 
+// wantsXattr reports whether an attribute is wanted: to be kept, or because it
+// changes the mode.
 func (o *Options) wantsXattr(name string) bool {
-	return isACL(name) && o.ACLs || !isACL(name) && o.Xattrs
+	return isACL(name) && o.ACLs || !isACL(name) && o.Xattrs || name == nameAccess
+}
+
+// wantsXattrs reports whether there can be such attributes.
+func (o *Options) wantsXattrs(mode uint16) bool {
+	return o.Xattrs || o.ACLs || mode&disk.ModeType != disk.ModeSymlink && mode&0o070 != 0
 }
 
 func ownXattrs(list []host.Xattr) (own []ext4fs.Xattr) {
@@ -242,7 +249,7 @@ func ownXattrs(list []host.Xattr) (own []ext4fs.Xattr) {
 
 // system fills in what only the system knows of a file.
 func (v *hostWalk) system(it *item, info fs.FileInfo) {
-	if st, ok := host.StatOf(info); ok {
+	if st, ok := host.StatPath(it.path, info); ok {
 		v.fromStat(it, &st)
 	}
 }
@@ -250,7 +257,7 @@ func (v *hostWalk) system(it *item, info fs.FileInfo) {
 func (v *hostWalk) fromStat(it *item, st *host.Stat) {
 	it.uid, it.gid = st.UID, st.GID
 	it.major, it.minor = st.Major, st.Minor
-	it.atime = st.Atime
+	it.atime, it.mtime = st.Atime, st.Mtime
 	if v.o.Links && st.Links > 1 && !it.isDir() {
 		it.link, it.names = host.ID{Dev: st.Dev, Ino: st.Ino}, int(st.Links)
 	}

@@ -76,13 +76,13 @@ func (v *hostWalk) peeked(up *item, dir *hostDir, e fs.DirEntry) *item {
 
 // loadPeeked describes an open file, and reads it if it is small.
 func (v *hostWalk) loadPeeked(it *item, p *host.Peeked, mem *memory) (err error) {
-	it.mode, it.mtime, it.size = p.Mode, p.Mtime, p.Size
+	it.mode, it.size = p.Mode, p.Size
 	v.fromStat(it, &p.Stat)
 	id := host.ID{Dev: p.Dev, Ino: p.Ino}
 	if len(v.o.Leave) > 0 && v.leavesID(id) {
 		return ErrSelf
 	}
-	if v.o.Xattrs || v.o.ACLs {
+	if v.o.wantsXattrs(it.mode) {
 		list, err := p.Xattrs(v.o.wantsXattr)
 		if err != nil {
 			it.warned = append(it.warned, err)

@@ -149,7 +149,7 @@ func (v *imageWalk) load(it *item, src *ext4fs.Inode) (err error) {
 	if it.err != nil {
 		return it.err
 	}
-	if v.o.Xattrs || v.o.ACLs {
+	if v.o.wantsXattrs(it.mode) {
 		if it.xattrs, err = src.Xattrs(); err != nil {
 			it.warned = append(it.warned, err)
 		}

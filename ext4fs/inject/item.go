@@ -7,6 +7,7 @@ import (
 
 	"github.com/e4kit/e4kit/ext4fs"
 	"github.com/e4kit/e4kit/ext4fs/disk"
+	"github.com/e4kit/e4kit/ext4fs/xattr"
 )
 
 // item is one file on its way from a source to the writer.
@@ -52,6 +53,21 @@ const (
 )
 
 func (it *item) kind() uint16 { return it.mode & disk.ModeType }
+
+// withoutACL is the mode where the access ACL, if there is one, is left out.
+func (it *item) withoutACL() uint16 { return withoutACL(it.mode, it.xattrs) }
+
+func withoutACL(mode uint16, list []ext4fs.Xattr) uint16 {
+	for _, x := range list {
+		if x.Name != nameAccess || mode&disk.ModeType == disk.ModeSymlink {
+			continue
+		}
+		if entries, err := xattr.ParseCallACL(x.Value); err == nil {
+			return xattr.WithoutACL(mode, entries)
+		}
+	}
+	return mode
+}
 
 func (it *item) isDir() bool { return it.kind() == disk.ModeDir }
 

@@ -392,7 +392,7 @@ func (w *writer) withAttrs(it *item, n *ext4fs.NewNode, create func() (*ext4fs.I
 		return i, err
 	}
 	all := n.Xattrs
-	n.Xattrs = nil
+	n.Xattrs, n.Mode = nil, withoutACL(n.Mode, all)
 	i, again := create()
 	if again != nil {
 		return nil, err // it was not the attributes
@@ -411,9 +411,17 @@ func (w *writer) withAttrs(it *item, n *ext4fs.NewNode, create func() (*ext4fs.I
 	return i, nil
 }
 
+// mode is the mode of the copy.
+func (w *writer) mode(it *item) uint16 {
+	if w.o.ACLs {
+		return it.mode
+	}
+	return it.withoutACL()
+}
+
 // node says what the new inode is like.
 func (w *writer) node(dir *ext4fs.Inode, it *item) (*ext4fs.NewNode, error) {
-	n := &ext4fs.NewNode{Mode: it.mode, Major: it.major, Minor: it.minor, Target: it.target}
+	n := &ext4fs.NewNode{Mode: w.mode(it), Major: it.major, Minor: it.minor, Target: it.target}
 	if !w.o.Mode {
 		n.Mode &= disk.ModeType | disk.ModePerm
 		n.Umask = ext4fs.DefaultUmask

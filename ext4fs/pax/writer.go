@@ -16,7 +16,8 @@ import (
 
 // Options of a Writer. The zero value writes everything.
 type Options struct {
-	// NoXattrs leaves out extended attributes and ACLs.
+	// NoXattrs leaves out extended attributes and ACLs. What an ACL gave to others
+	// than the owning group is not given to that.
 	NoXattrs bool
 	// NoSparse writes holes as zeros.
 	NoSparse bool
@@ -161,7 +162,14 @@ func (t *Writer) one(ctx context.Context, i *ext4fs.Inode, name, path string) er
 func (t *Writer) member(h *header, i *ext4fs.Inode, path string) error {
 	raw := i.Raw()
 	h.mode, h.uid, h.gid, h.mtime = uint32(raw.Mode()&0o7777), raw.UID(), raw.GID(), raw.Mtime()
-	if !t.o.NoXattrs && h.kind != TypeLink {
+	switch {
+	case t.o.NoXattrs:
+		mode, err := i.ModeWithoutACL()
+		if err != nil {
+			t.fail(path, err)
+		}
+		h.mode = uint32(mode & 0o7777)
+	case h.kind != TypeLink:
 		records, err := xattrRecords(i)
 		if err != nil {
 			t.fail(path, err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -177,25 +176,14 @@ func (e *scanned) stat(st *unix.Stat_t) {
 	}
 }
 
-// wideTimes reads the times anew where the others have 32 bits of seconds, which
-// end in 2038: on machines with words of 32 bits.
+// wideTimes reads the times anew where stat does not give all of them; "" is dir
+// itself.
 func (e *scanned) wideTimes(dir int, name string) {
-	if strconv.IntSize == 32 {
-		e.statx(dir, name)
+	if !host.NarrowTimes {
+		return
 	}
-}
-
-// statx reads the times with their 64 bits; "" is dir itself. Kernels before 4.11
-// have nothing but the others.
-func (e *scanned) statx(dir int, name string) {
-	var st unix.Statx_t
-	err := ignoringIntr(func() error {
-		return unix.Statx(dir, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &st)
-	})
-	if err == nil {
-		e.Atime = UnixTime(st.Atime.Sec, int64(st.Atime.Nsec))
-		e.Mtime = UnixTime(st.Mtime.Sec, int64(st.Mtime.Nsec))
-		e.Ctime = UnixTime(st.Ctime.Sec, int64(st.Ctime.Nsec))
+	if t, ok := host.TimesAt(dir, name, false); ok {
+		e.Atime, e.Mtime, e.Ctime = TimeOf(t.Atime), TimeOf(t.Mtime), TimeOf(t.Ctime)
 	}
 }
 

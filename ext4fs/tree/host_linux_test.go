@@ -669,40 +669,27 @@ func TestDir_noXattrs(t *testing.T) {
 	}
 }
 
-// TestScanned_statx: what machines with words of 32 bits read times with gives
-// those that others read.
-func TestScanned_statx(t *testing.T) {
+// TestFromDir_farTimes: times beyond 2038, and before 1970, are those of the host on
+// machines with words of 32 bits too.
+func TestFromDir_farTimes(t *testing.T) {
+	testimages.RequireTool(t, "touch")
 	dir := t.TempDir()
-	far := time.Unix(7258118400, 250000000) // in 2200
-	if err := os.WriteFile(dir+"/f", nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chtimes(dir+"/f", far.Add(time.Hour), far); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("f", dir+"/l"); err != nil {
-		t.Fatal(err)
-	}
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	for _, name := range []string{"", "f", "l"} {
-		var st unix.Stat_t
-		if err := unix.Lstat(dir+"/"+name, &st); err != nil {
+	for name, sec := range map[string]string{"far": "7258118400.25", "old": "-1000000000"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if name == "" {
-			if err := unix.Fstat(fd, &st); err != nil {
-				t.Fatal(err)
-			}
-		}
-		var want, got scanned
-		want.stat(&st)
-		got.statx(fd, name)
-		if got.Atime != want.Atime || got.Mtime != want.Mtime || got.Ctime != want.Ctime {
-			t.Errorf("%q: %v %v %v, not %v %v %v", name, got.Atime, got.Mtime, got.Ctime, want.Atime, want.Mtime, want.Ctime)
+		testimages.Run(t, "touch", "-d", "@"+sec, filepath.Join(dir, name))
+	}
+	testimages.Run(t, "touch", "-d", "@7258118401", dir)
+	tr := New()
+	if err := FromDir(t.Context(), tr, Root, dir, &Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	for path, want := range map[string]Time{"/": UnixTime(7258118401, 0), "/far": UnixTime(7258118400, 250000000), "/old": UnixTime(-1000000000, 0)} {
+		id, ok := tr.LookupPath(path)
+		if n := tr.Node(id); !ok || n.Mtime != want || n.Atime != want {
+			t.Errorf("%s: %v and %v, want %v", path, n.Mtime.Time(), n.Atime.Time(), want.Time())
 		}
 	}
 }

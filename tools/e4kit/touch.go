@@ -12,6 +12,7 @@ import (
 
 	"github.com/e4kit/e4kit/ext4fs"
 	"github.com/e4kit/e4kit/ext4fs/disk"
+	"github.com/e4kit/e4kit/ext4fs/host"
 )
 
 // touchOptions are the flags of touch.
@@ -105,9 +106,16 @@ func (e *env) timesOf(name string, follow bool) (*[2]time.Time, error) {
 		st := n.inode.Stat()
 		return &[2]time.Time{st.Atime, st.Mtime}, nil
 	}
-	info, err := os.Stat(name)
+	stat := os.Stat
+	if !follow {
+		stat = os.Lstat
+	}
+	info, err := stat(name)
 	if err != nil {
 		return nil, hostError(err)
+	}
+	if st, ok := host.StatPath(name, info); ok {
+		return &[2]time.Time{st.Atime, st.Mtime}, nil
 	}
 	return &[2]time.Time{info.ModTime(), info.ModTime()}, nil
 }
