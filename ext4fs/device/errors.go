@@ -95,6 +95,7 @@ func (e *TooLargeError) Is(target error) bool { return target == ErrTooLarge }
 type BusyError struct {
 	Path   string
 	Holder string // "process 123 (mkfs.ext4)", or "" when it cannot be found
+	PID    int    // of the holder, 0 when it cannot be found
 	// Uses tells what the kernel does with an image that is to be written
 	// to; there is no Holder then.
 	Uses []Use

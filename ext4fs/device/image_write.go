@@ -75,16 +75,22 @@ func (m *Image) Reclaim() error {
 	return err
 }
 
+// heldBy says that a process has a file, if one is known.
+func heldBy(f *os.File, pid int) *BusyError {
+	return &BusyError{Path: f.Name(), Holder: processName(pid), PID: pid}
+}
+
 // busyDevice says who has a block device that could not be opened.
 func busyDevice(path string) error {
-	busy := &BusyError{Path: path}
 	f, err := os.Open(path)
 	if err != nil {
-		return busy
+		return &BusyError{Path: path}
 	}
 	defer f.Close()
-	busy.Uses = inUse(f, true)
-	return busy
+	if uses := inUse(f, true); len(uses) > 0 {
+		return &BusyError{Path: path, Uses: uses}
+	}
+	return heldBy(f, flockHolder(f))
 }
 
 // openWriter is the rest of open for an image that is to be written to.

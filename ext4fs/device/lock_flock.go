@@ -14,8 +14,8 @@ import (
 func lockImage(f *os.File, exclusive bool) (bool, error) {
 	// First the locks of others that flock does not see: on network file
 	// systems, where flock is made of those, ours is not there yet.
-	if holder, busy := recordLocked(f, exclusive); busy {
-		return false, &BusyError{Path: f.Name(), Holder: holder}
+	if pid, busy := recordLocked(f, exclusive); busy {
+		return false, heldBy(f, pid)
 	}
 	how := unix.LOCK_SH
 	if exclusive {
@@ -31,7 +31,7 @@ func lockImage(f *os.File, exclusive bool) (bool, error) {
 	case err == nil:
 		return true, nil
 	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EAGAIN):
-		return false, &BusyError{Path: f.Name(), Holder: flockHolder(f)}
+		return false, heldBy(f, flockHolder(f))
 	case errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS),
 		errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOLCK):
 		return false, nil

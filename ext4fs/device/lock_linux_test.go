@@ -59,8 +59,8 @@ func TestOpen_namesTheHolder(t *testing.T) {
 			if !tt.busy {
 				return
 			}
-			if tt.names && !strings.HasPrefix(be.Holder, fmt.Sprintf("process %d (", pid)) {
-				t.Errorf("holder %q is not process %d", be.Holder, pid)
+			if tt.names && (be.PID != pid || !strings.HasPrefix(be.Holder, fmt.Sprintf("process %d (", pid))) {
+				t.Errorf("holder %q, %d, is not process %d", be.Holder, be.PID, pid)
 			}
 			if be.Path != path {
 				t.Errorf("path %q", be.Path)
@@ -83,7 +83,7 @@ func TestOpen_namesItself(t *testing.T) {
 	defer m.Close()
 	_, err = Open(path, Options{})
 	var be *BusyError
-	if !errors.As(err, &be) || be.Holder != "this process" {
+	if !errors.As(err, &be) || be.Holder != "this process" || be.PID != os.Getpid() {
 		t.Errorf("%v", err)
 	}
 }

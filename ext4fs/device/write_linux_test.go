@@ -86,6 +86,10 @@ func TestOpen_writeBlockDevice(t *testing.T) {
 		if err := unix.Mount(loop, t.TempDir(), "ext4", 0, ""); !errors.Is(err, unix.EBUSY) {
 			t.Errorf("mounted while it is open: %v", err)
 		}
+		var be *device.BusyError
+		if _, err := device.Open(loop, device.Options{Write: true}); !errors.As(err, &be) || be.PID != os.Getpid() {
+			t.Errorf("opened twice: %v", err)
+		}
 		model := make([]byte, d.Size())
 		if _, err := d.ReadAt(model, 0); err != nil {
 			t.Error(err)
@@ -106,6 +110,56 @@ func TestOpen_writeBlockDevice(t *testing.T) {
 			t.Error(err)
 		}
 		got := make([]byte, d.Size())
+		if _, err := d.ReadAt(got, 0); err != nil || !bytes.Equal(got, model) {
+			t.Errorf("content differs, %v", err)
+		}
+	})
+}
+
+// While somebody else keeps the device, as the kernel does that has mounted it after
+// Yield, Linux refuses to zero without writing what it has not written yet: then zeros
+// are written.
+func TestImage_zeroKeptDevice(t *testing.T) {
+	testimages.RequireLoop(t)
+	img := filepath.Join(t.TempDir(), "img")
+	model := bytes.Repeat([]byte{0xa5}, 4<<20)
+	if err := os.WriteFile(img, model, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	testimages.WithLoop(t, img, func(loop string) {
+		d, err := device.Open(loop, device.Options{Write: true, NoContainers: true, Partition: "@0"})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer d.Close()
+		if err := d.Yield(); err != nil {
+			t.Error(err)
+		}
+		keeper, err := os.OpenFile(loop, os.O_RDONLY|unix.O_EXCL, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer keeper.Close()
+		zero := func(off, n int64) {
+			_, err := d.WriteAt(bytes.Repeat([]byte{0x5a}, int(n)), off)
+			clear(model[off : off+n])
+			if err := errors.Join(err, d.Zero(off, n)); err != nil {
+				t.Errorf("%d bytes at %d: %v", n, off, err)
+			}
+		}
+		zero(1<<20, 1<<20)
+		zero(3<<20+100, 10_000)
+		if err := d.Reclaim(); !errors.Is(err, device.ErrBusy) {
+			t.Errorf("reclaimed what another has: %v", err)
+		}
+		keeper.Close()
+		if err := d.Reclaim(); err != nil {
+			t.Error(err)
+		}
+		zero(0, 1<<20)
+		got := make([]byte, len(model))
 		if _, err := d.ReadAt(got, 0); err != nil || !bytes.Equal(got, model) {
 			t.Errorf("content differs, %v", err)
 		}

@@ -22,7 +22,8 @@ const mountHelp = `Makes an image a directory, through FUSE: as root, or as an o
 fusermount3. What programs do there goes through the journal of the image; what
 they fsync survives whatever happens to the server. A journal that waits for
 recovery is replayed first (with -o ro only in memory). An image that somebody
-else uses is refused; one that is write-protected is mounted read-only, which it
+else uses is refused, but for the server of a mount that is gone, for whose end it
+waits up to ten seconds; one that is write-protected is mounted read-only, which it
 says, unless -o rw asks for more.
 
 IMAGE is a file or a block device, perhaps with partitions. With -o ro, or with
@@ -54,8 +55,9 @@ Once root has written Y to /sys/module/fuse/parameters/enable_uring the kernel (
 no_io_uring it does not; with io_uring the server says when it cannot.
 
 A whole block device that root mounts for writing is one for the kernel as well
-(type fuseblk), on Linux 6.18 and later or with blkdev: umount(8) returns when it
-is clean and closed, and sync(2) and syncfs(2) make everything durable.
+(type fuseblk), with blkdev, or on Linux 6.18 and later without discard and outside
+of containers: umount(8) returns when it is clean and closed, and sync(2) and
+syncfs(2) make everything durable.
 
 As mount.e4kit, mount.fuse.e4kit or from mount.fuse(8) it takes their arguments,
 so that 'mount -t fuse.e4kit' and a line in fstab work:

@@ -43,6 +43,8 @@ func TestMount(t *testing.T) {
 		{"readOnly", testMountReadOnly},
 		{"protected", testMountProtected},
 		{"device", testMountDevice},
+		{"again", testMountAgain},
+		{"deviceAgain", testMountDeviceAgain},
 		{"syncfs", testMountSyncFS},
 		{"bmap", testMountBmap},
 		{"metrics", testMountMetrics},

@@ -49,7 +49,7 @@ func (e *env) mountOpen(r *mountRun, log *slog.Logger) (*mountImage, error) {
 	if err := m.takeLockFile(o.LockFile); err != nil {
 		return nil, err
 	}
-	err := e.openMount(m, r, log)
+	err := e.openFree(m, r, log)
 	if protected := (*protectedError)(nil); errors.As(err, &protected) && !o.ReadWrite {
 		log.Warn("the image is write-protected and mounted read-only", "image", r.image, "error", protected.error)
 		if !r.foreground {
@@ -57,7 +57,7 @@ func (e *env) mountOpen(r *mountRun, log *slog.Logger) (*mountImage, error) {
 		}
 		o.ReadOnly = true
 		if err = e.closeImages(); err == nil { // an external journal
-			err = e.openMount(m, r, log)
+			err = e.openFree(m, r, log)
 		}
 	}
 	if err != nil {
@@ -73,6 +73,35 @@ func (e *env) mountOpen(r *mountRun, log *slog.Logger) (*mountImage, error) {
 type protectedError struct{ error }
 
 func (e *protectedError) Unwrap() error { return e.error }
+
+// openFree is openMount that waits for servers which close the image just now.
+func (e *env) openFree(m *mountImage, r *mountRun, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(e.ctx, maxServerEnd)
+	defer cancel()
+	for {
+		err := e.openMount(m, r, log)
+		if !errors.Is(err, device.ErrBusy) || !e.awaitServer(ctx, err) {
+			return err
+		}
+		log.Info("waited for the server of a mount that is gone", "image", r.image, "was", err)
+		if again := errors.Join(m.dropDevice(), e.closeImages()); again != nil {
+			return errors.Join(err, again)
+		}
+	}
+}
+
+// dropDevice closes what was opened in vain.
+func (m *mountImage) dropDevice() error {
+	var err error
+	if m.over != nil {
+		err = m.over.Close()
+	}
+	if m.dev != nil {
+		err = errors.Join(err, m.dev.Close())
+	}
+	m.over, m.dev = nil, nil
+	return err
+}
 
 // openMount opens device, overlay and file system.
 func (e *env) openMount(m *mountImage, r *mountRun, log *slog.Logger) error {

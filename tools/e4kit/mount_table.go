@@ -91,17 +91,9 @@ func (m *mountEntry) owner() int {
 
 // sockets are where its server may listen.
 func (m *mountEntry) sockets(getenv func(string) string) []string {
-	dirs := []string{ownStatusDir(getenv), "/run/e4kit"}
-	uid := m.owner()
-	last := lastStatusDir(uid)
-	if uid >= 0 {
-		dirs = append(dirs, filepath.Join(userRuntime(uid), "e4kit"), last)
-	}
 	var list []string
-	for _, dir := range dirs {
-		if dir != last || dirOf(dir, uid) == nil {
-			list = append(list, statusSocket(dir, m.device))
-		}
+	for _, dir := range statusDirs(getenv, m.owner()) {
+		list = append(list, statusSocket(dir, m.device))
 	}
 	return list
 }

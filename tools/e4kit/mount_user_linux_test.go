@@ -34,6 +34,7 @@ func TestMountUser(t *testing.T) {
 	}{
 		{"background", testUserBackground},
 		{"noRuntime", testUserNoRuntime},
+		{"again", testUserAgain},
 		{"errors", testUserErrors},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, newMountLab(t, bin)) })
@@ -54,6 +55,11 @@ func forAll(t *testing.T, bin string) string {
 		}
 	}
 	return name
+}
+
+func testUserAgain(t *testing.T, l *mountLab) {
+	testimages.Mkfs(t, l.img, 64<<20, "-E", "root_owner")
+	l.again(l.img)
 }
 
 func testUserBackground(t *testing.T, l *mountLab) {
