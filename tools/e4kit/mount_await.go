@@ -36,8 +36,11 @@ func (e *env) awaitServer(ctx context.Context, err error) bool {
 	for _, dir := range statusDirs(e.getenv, processOwner(busy.PID)) {
 		names, _ := filepath.Glob(filepath.Join(dir, "*.sock"))
 		for _, socket := range names {
+			// The number of the mount may be another one's by now, which shows another
+			// source than the image.
 			mounted := slices.ContainsFunc(table, func(m mountEntry) bool {
-				return strings.HasPrefix(m.kind, "fuse") && statusSocket(dir, m.device) == socket
+				return strings.HasPrefix(m.kind, "fuse") && statusSocket(dir, m.device) == socket &&
+					(m.source == busy.Path || !filepath.IsAbs(m.source))
 			})
 			if !mounted && listener(socket) == busy.PID {
 				return processEnd(ctx, p) == nil
