@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/e4kit/e4kit/ext4fs/alloc"
@@ -292,11 +293,17 @@ func (f *FS) allocInode(h *txn, dir *Inode, a *NewNode) (*Inode, error) {
 	if err != nil {
 		return nil, noSpace(err)
 	}
-	i := f.live.nodes.create(f, n, f.newRecord(dir, a))
+	i := newLive(f, n)
 	i.ordinary.Store(a.KeepReserved)
+	i.dataTID.Store(h.ID())
+	buf := records.Get().(*recordBuffer)
+	r := f.emptyRecord(buf[:])
+	f.fillRecord(r, dir, a)
+	i.initRecord(r, a)
+	f.live.nodes.create(i, r)
+	records.Put(buf)
 	if err = i.charge(h, 0, 1); err == nil {
-		i.dataTID.Store(h.ID())
-		if err = i.update(h, func(r disk.Inode) { i.initRecord(r, a) }); err == nil {
+		if err = i.storeFirst(h); err == nil {
 			return i, nil
 		}
 		i.mu.Unlock()
@@ -358,9 +365,26 @@ func inheritFlags(dir *Inode, kind uint16) disk.InodeFlags {
 // directory.
 const mountOptBSDGroups = 2
 
-// newRecord is the first record of a new inode.
-func (f *FS) newRecord(dir *Inode, a *NewNode) disk.Inode {
-	r := disk.NewInode(f.super.InodeSize(), f.extraSize())
+// recordBuffer has room for most records.
+type recordBuffer [256]byte
+
+// records are for those that are copied right away.
+var records = sync.Pool{New: func() any { return new(recordBuffer) }}
+
+// emptyRecord is a record without anything, in buf if that is large enough.
+func (f *FS) emptyRecord(buf []byte) disk.Inode {
+	size := f.super.InodeSize()
+	if len(buf) < size {
+		buf = make([]byte, size)
+	}
+	r := disk.Inode(buf[:size:size])
+	clear(r)
+	r.SetExtraSize(f.extraSize())
+	return r
+}
+
+// fillRecord makes an empty record the first one of a new inode.
+func (f *FS) fillRecord(r disk.Inode, dir *Inode, a *NewNode) {
 	kind, now := a.kind(), a.now
 	if now.IsZero() {
 		now = f.now()
@@ -406,7 +430,6 @@ func (f *FS) newRecord(dir *Inode, a *NewNode) disk.Inode {
 	r.SetMtime(orNow(a.Mtime, now))
 	r.SetCrtime(orNow(a.Crtime, now))
 	r.SetCtime(now)
-	return r
 }
 
 func orNow(t, now time.Time) time.Time {
@@ -419,6 +442,10 @@ func orNow(t, now time.Time) time.Time {
 // initRecord prepares the new inode's i_block.
 func (i *Inode) initRecord(r disk.Inode, a *NewNode) {
 	switch a.kind() {
+	case disk.ModeDir:
+		if !i.fs.super.Features.Incompat.Has(disk.IncompatInlineData) { // else see fillDir
+			i.initBlockMap(r)
+		}
 	case disk.ModeRegular:
 		i.initBlockMap(r)
 		i.allowInline(r)
@@ -483,18 +510,17 @@ func (i *Inode) hasDefaultACL() (bool, error) {
 
 // fillDir makes "." and "..", in the inode if it may be inline and has room.
 func (i *Inode) fillDir(h *txn, dir *Inode) error {
-	if i.fs.super.Features.Incompat.Has(disk.IncompatInlineData) && i.inlineRoom() >= 0 {
-		return i.initDir(h, dir, func(r disk.Inode) {
-			r.SetFlags(r.Flags() | disk.FlagInlineData)
-			r.SetSize(disk.InodeBlockSize)
-		})
-	}
-	return i.initDir(h, dir, i.initBlockMap)
-}
-
-func (i *Inode) initDir(h *txn, dir *Inode, init func(r disk.Inode)) error {
-	if err := i.update(h, init); err != nil {
-		return err
+	if i.fs.super.Features.Incompat.Has(disk.IncompatInlineData) {
+		init := i.initBlockMap
+		if i.inlineRoom() >= 0 {
+			init = func(r disk.Inode) {
+				r.SetFlags(r.Flags() | disk.FlagInlineData)
+				r.SetSize(disk.InodeBlockSize)
+			}
+		}
+		if err := i.update(h, init); err != nil {
+			return err
+		}
 	}
 	o, err := i.openAnyDir()
 	if err != nil {

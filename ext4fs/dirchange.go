@@ -260,7 +260,7 @@ func checkName(name string) error {
 		return ErrNotExist
 	case len(name) > disk.MaxNameLen:
 		return ErrNameLong
-	case strings.ContainsAny(name, "/\x00"):
+	case strings.IndexByte(name, '/') >= 0 || strings.IndexByte(name, 0) >= 0:
 		return ErrInvalid
 	}
 	return nil

@@ -169,25 +169,15 @@ func (i *Inode) update(tx cache.Tx, edit func(r disk.Inode)) error {
 		// The number may be another inode's by now.
 		return fmt.Errorf("inode %d was deleted: %w", i.num, ErrNotExist)
 	}
-	block, at, err := i.fs.InodeLocation(i.num)
+	r, err := i.recordIn(tx)
 	if err != nil {
 		return err
 	}
-	buf, err := tx.Write(block, nil)
-	if err != nil {
-		return fmt.Errorf("inode %d: %w", i.num, err)
-	}
-	size := i.fs.super.InodeSize()
-	r := disk.Inode(buf.Data()[at : at+size : at+size])
 	// The whole edit is under the lock: the orphan list changes i_dtime of
 	// inodes whose mu somebody else holds.
 	s := i.fs.live.nodes.shard(i.num)
 	s.records.Lock()
-	if long := i.long.Load(); long != nil {
-		copy(r, *long)
-	} else {
-		clear(r[copy(r, i.record()):])
-	}
+	i.copyRecord(r)
 	edit(r)
 	if i.fs.super.HasMetadataCsum() {
 		r.Seal(i.fs.seed, i.num)
@@ -196,6 +186,44 @@ func (i *Inode) update(tx cache.Tx, edit func(r disk.Inode)) error {
 	s.records.Unlock()
 	i.tid.Store(tx.ID())
 	return nil
+}
+
+// storeFirst brings the record that a new inode was entered with to disk, as part
+// of a transaction. The caller holds i.mu.
+func (i *Inode) storeFirst(tx cache.Tx) error {
+	r, err := i.recordIn(tx)
+	if err != nil {
+		return err
+	}
+	s := i.fs.live.nodes.shard(i.num)
+	s.records.Lock()
+	i.copyRecord(r)
+	s.records.Unlock()
+	i.tid.Store(tx.ID())
+	return nil
+}
+
+// recordIn gives the place of the record on disk, to be changed.
+func (i *Inode) recordIn(tx cache.Tx) (disk.Inode, error) {
+	block, at, err := i.fs.InodeLocation(i.num)
+	if err != nil {
+		return nil, err
+	}
+	buf, err := tx.Write(block, nil)
+	if err != nil {
+		return nil, fmt.Errorf("inode %d: %w", i.num, err)
+	}
+	size := i.fs.super.InodeSize()
+	return disk.Inode(buf.Data()[at : at+size : at+size]), nil
+}
+
+// copyRecord copies all of the record to r, which is as long as those on disk.
+func (i *Inode) copyRecord(r disk.Inode) {
+	if long := i.long.Load(); long != nil {
+		copy(r, *long)
+	} else {
+		clear(r[copy(r, i.record()):])
+	}
 }
 
 // Hold keeps the inode from being deleted when its last name goes: it lives on

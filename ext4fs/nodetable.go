@@ -197,17 +197,19 @@ func (t *nodes) unkept(i *Inode) {
 	}
 }
 
-// create enters a new Inode for a number that was just allocated, with a first
-// record that is not on disk yet. One that is still held under that number was
-// deleted, and stays so. mu of the new one is held: the caller has a handle, and
-// so could not wait for somebody who finds the Inode here and locks it.
-func (t *nodes) create(f *FS, n disk.InodeNum, raw disk.Inode) *Inode {
-	i := newLive(f, n)
-	i.setRecord(raw)
+// create enters a new Inode, whose number was just allocated, with a first record
+// that is not on disk yet; see storeFirst. The record is sealed, and copied. One
+// that is still held under that number was deleted, and stays so. mu of the new one
+// is held: the caller has a handle, and so could not wait for somebody who finds the
+// Inode here and locks it.
+func (t *nodes) create(i *Inode, first disk.Inode) {
+	if i.fs.super.HasMetadataCsum() {
+		first.Seal(i.fs.seed, i.num)
+	}
+	i.setRecord(first)
 	i.mu.Lock()
-	s := t.shard(n)
+	s := t.shard(i.num)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.put(i)
-	return i
 }

@@ -121,36 +121,49 @@ func (o *orphans) note(i *Inode, kind orphanKind) {
 // orphanAdd notes an inode as an orphan, if it is none yet. The caller holds
 // i.mu. It fails before it changes anything.
 func (f *FS) orphanAdd(h *txn, i *Inode) error {
+	_, err := f.orphanAddEdit(h, i, nil)
+	return err
+}
+
+// orphanAddEdit is orphanAdd, and changes the record by edit, if there is one, where
+// it is changed anyway: edited says so.
+func (f *FS) orphanAddEdit(h *txn, i *Inode, edit func(r disk.Inode)) (edited bool, err error) {
 	if f.live.replaying {
 		// Those on disk are not known yet, and all of the replay is one
 		// transaction, which ends with nothing left to do.
-		return nil
+		return false, nil
 	}
 	o := &f.live.orphans
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if i.orphan.kind != orphanNone {
-		return nil
+		return false, nil
 	}
 	if !f.super.Features.Compat.Has(disk.CompatHasJournal) {
 		o.note(i, orphanInMemory)
-		return nil
+		return false, nil
 	}
 	if done, err := o.addToFile(h, i); done || err != nil {
-		return err
+		return false, err
 	}
 	next := disk.InodeNum(0)
 	if o.head != nil {
 		next = o.head.num
 	}
 	if err := f.live.super.setLastOrphan(h, i.num); err != nil {
-		return err
+		return false, err
 	}
-	if err := i.update(h, func(r disk.Inode) { r.SetDeletionTime(uint32(next)) }); err != nil {
-		return f.abort(err)
+	err = i.update(h, func(r disk.Inode) {
+		if edit != nil {
+			edit(r)
+		}
+		r.SetDeletionTime(uint32(next))
+	})
+	if err != nil {
+		return false, f.abort(err)
 	}
 	o.link(i, o.head)
-	return nil
+	return true, nil
 }
 
 // link puts i at the head of the list in memory, before head.
@@ -196,24 +209,32 @@ func (o *orphans) addToFile(h *txn, i *Inode) (bool, error) {
 // orphanDel takes an inode off the orphans, if it is one. The caller holds
 // i.mu. Of an inode that was in the list, i_dtime becomes 0.
 func (f *FS) orphanDel(h *txn, i *Inode) error {
+	_, err := f.orphanDelEdit(h, i, nil)
+	return err
+}
+
+// orphanDelEdit is orphanDel, and changes the record by edit, if there is one, where
+// it is changed anyway: edited says so.
+func (f *FS) orphanDelEdit(h *txn, i *Inode, edit func(r disk.Inode)) (edited bool, err error) {
 	o := &f.live.orphans
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch i.orphan.kind {
 	case orphanNone:
-		return nil
+		return false, nil
 	case orphanInFile:
 		if err := o.removeFromFile(h, i); err != nil {
-			return err
+			return false, err
 		}
 	case orphanInList:
-		if err := o.removeFromList(f, h, i); err != nil {
-			return err
+		if err := o.removeFromList(f, h, i, edit); err != nil {
+			return false, err
 		}
+		edited = true
 	}
 	delete(o.all, i)
 	i.orphan = orphanPlace{}
-	return nil
+	return edited, nil
 }
 
 func (o *orphans) removeFromFile(h *txn, i *Inode) error {
@@ -229,7 +250,7 @@ func (o *orphans) removeFromFile(h *txn, i *Inode) error {
 
 // removeFromList closes the gap. The neighbour's record is changed without
 // the lock of its inode: nothing else changes i_dtime of what is in the list.
-func (o *orphans) removeFromList(f *FS, h *txn, i *Inode) error {
+func (o *orphans) removeFromList(f *FS, h *txn, i *Inode, edit func(r disk.Inode)) error {
 	prev, next := i.orphan.prev, i.orphan.next
 	number := disk.InodeNum(0)
 	if next != nil {
@@ -244,7 +265,13 @@ func (o *orphans) removeFromList(f *FS, h *txn, i *Inode) error {
 	if err != nil {
 		return err
 	}
-	if err := i.update(h, func(r disk.Inode) { r.SetDeletionTime(0) }); err != nil {
+	err = i.update(h, func(r disk.Inode) {
+		r.SetDeletionTime(0)
+		if edit != nil {
+			edit(r)
+		}
+	})
+	if err != nil {
 		return f.abort(err)
 	}
 	if prev == nil {

@@ -375,5 +375,7 @@ func (f *FS) prepareNew(dir *Inode, n *NewNode) error {
 	if f.live.quota == nil {
 		return nil
 	}
-	return f.prepareQuota(ownersOf(f.newRecord(dir, n)))
+	r := f.emptyRecord(nil)
+	f.fillRecord(r, dir, n)
+	return f.prepareQuota(ownersOf(r))
 }

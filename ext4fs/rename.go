@@ -122,8 +122,11 @@ func (r *renaming) locked() bool { return r.aboveFrom != nil }
 // attempt looks everything up and renames. Without the rename lock it gives
 // errTwoDirs if that is needed. See patiently for wait.
 func (r *renaming) attempt() (wait *Inode, err error) {
-	unlock := r.lockParents()
-	defer unlock()
+	first, second := r.lockParents()
+	defer first.mu.Unlock()
+	if second != nil {
+		defer second.mu.Unlock()
+	}
 	if err := r.lookup(); err != nil {
 		return nil, err
 	}
@@ -144,22 +147,20 @@ func (r *renaming) attempt() (wait *Inode, err error) {
 	return nil, r.change()
 }
 
-// lockParents locks the directories, the upper one first, else by number.
-func (r *renaming) lockParents() func() {
+// lockParents locks the directories, the upper one first, else by number, and
+// returns them; there is no second one where both are the same.
+func (r *renaming) lockParents() (first, second *Inode) {
 	a, b := r.d, r.to
 	if a == b {
 		a.mu.Lock()
-		return a.mu.Unlock
+		return a, nil
 	}
 	if r.aboveFrom[b.num] || !r.aboveTo[a.num] && b.num < a.num {
 		a, b = b, a
 	}
 	a.mu.Lock()
 	b.mu.Lock()
-	return func() {
-		b.mu.Unlock()
-		a.mu.Unlock()
-	}
+	return a, b
 }
 
 // lookup finds both names, in the order of errors of Linux.

@@ -155,8 +155,9 @@ func (i *Inode) endsNow() bool {
 // unlinked counts one name less. Without any, the inode is an orphan; a
 // directory has just one. The caller holds mu.
 func (i *Inode) unlinked(h *txn, now time.Time) error {
-	err := i.update(h, func(r disk.Inode) {
-		if r.Mode()&disk.ModeType == disk.ModeDir {
+	dir := i.IsDir()
+	edit := func(r disk.Inode) {
+		if dir {
 			r.SetLinks(0)
 			r.SetSize(0)
 		} else {
@@ -164,12 +165,14 @@ func (i *Inode) unlinked(h *txn, now time.Time) error {
 		}
 		r.SetCtime(now)
 		bump(r)
-	})
-	if err != nil || i.record().Links() > 0 {
-		return err
 	}
-	i.nameless.Store(time.Now().UnixNano())
-	return i.fs.orphanAdd(h, i)
+	if dir || i.record().Links() <= 1 {
+		i.nameless.Store(time.Now().UnixNano())
+		if edited, err := i.fs.orphanAddEdit(h, i, edit); edited || err != nil {
+			return err
+		}
+	}
+	return i.update(h, edit)
 }
 
 // Release ends what Hold began. The last one deletes an inode that has no
@@ -317,15 +320,16 @@ func (i *Inode) freeIn(h *txn, now time.Time) error {
 	if err := i.charge(h, 0, -1); err != nil {
 		return err
 	}
-	if err := f.orphanDel(h, i); err != nil {
-		return err
-	}
-	err := i.update(h, func(r disk.Inode) {
+	edit := func(r disk.Inode) {
 		r.SetDeletionTime(uint32(now.Unix()))
 		r.SetLinks(0)
 		r.SetSize(0)
 		bump(r)
-	})
+	}
+	edited, err := f.orphanDelEdit(h, i, edit)
+	if err == nil && !edited {
+		err = i.update(h, edit)
+	}
 	if err != nil {
 		return err
 	}

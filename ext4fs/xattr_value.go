@@ -113,9 +113,11 @@ func (s *attrStore) newValue(p xattr.Pending) (*Inode, error) {
 	r.SetCrtime(now)
 	r.SetEARefs(0)
 	r.SetEAHash(p.Hash)
-	v := f.live.nodes.create(f, n, r)
+	v := newLive(f, n)
+	v.initBlockMap(r)
+	f.live.nodes.create(v, r)
 	defer v.mu.Unlock()
-	if err := v.update(h, v.initBlockMap); err != nil {
+	if err := v.storeFirst(h); err != nil {
 		return nil, f.abort(err)
 	}
 	s.made = append(s.made, v)

@@ -304,11 +304,11 @@ func (a *Allocator) keep(g *group) {
 		}
 		switch {
 		case old.idx == nil && old.ibusy == nil: // spoiled, or queued twice
-		case old.used || old.heldClusters > 0 || len(old.heldInodes) > 0 || old.windowed > 0:
+		case old.used || old.heldClusters > 0 || old.heldCount > 0 || old.windowed > 0:
 			old.used = false
 			l.q = append(l.q, n)
 		default:
-			old.idx, old.ibusy = nil, nil
+			old.idx, old.ibusy, old.heldInodes = nil, nil, nil
 		}
 		old.mu.Unlock()
 	}

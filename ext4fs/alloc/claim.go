@@ -88,7 +88,7 @@ func (a *Allocator) ClaimInode(tx cache.Tx, n disk.InodeNum, dir bool) error {
 	if !a.usableInodes(g) {
 		return a.unusable("inode bitmap", g, g.inodeBitmap)
 	}
-	if _, held := g.heldInodes[i]; held {
+	if g.holdsInode(i) {
 		return fmt.Errorf("inode %d waits for a commit: %w", n, ErrInvalid)
 	}
 	bm, desc, err := a.openInodes(tx, g)

@@ -30,16 +30,42 @@ type group struct {
 	idx                                    *index // nil: the block bitmap was not looked at
 	ranked                                 uint32 // the longest free run, as ranks has it
 	ibusy                                  []uint64
-	ifirst                                 uint32 // no inode below this index can be given out
-	heldClusters                           uint32 // freed, not committed
-	heldInodes                             map[uint32]struct{}
-	windowed                               uint32 // clusters set aside for files
-	trimmed                                uint64 // 0, or 1 + the shortest run that was trimmed since the last free
+	ifirst                                 uint32   // no inode below this index can be given out
+	heldClusters                           uint32   // freed, not committed
+	heldInodes                             []uint64 // a set of indexes: freed, not committed
+	heldCount                              uint32   // of these
+	windowed                               uint32   // clusters set aside for files
+	trimmed                                uint64   // 0, or 1 + the shortest run that was trimmed since the last free
 
 	// What the descriptor said at New of its bitmaps, or what the last commit
 	// sealed. Written by sealers only.
 	blockSum, inodeSum atomic.Uint32
 	sealed             atomic.Bool
+}
+
+// holdsInode reports whether the inode of that index was freed, and that is not
+// committed. mu is held.
+func (g *group) holdsInode(i uint32) bool {
+	return g.heldCount > 0 && g.heldInodes[i/64]>>(i%64)&1 != 0
+}
+
+// holdInode notes that an inode was freed; n is how many the group has. mu is held.
+func (g *group) holdInode(i, n uint32) {
+	if g.heldInodes == nil {
+		g.heldInodes = make([]uint64, (n+63)/64)
+	}
+	if !g.holdsInode(i) {
+		g.heldInodes[i/64] |= 1 << (i % 64)
+		g.heldCount++
+	}
+}
+
+// letInode takes holdInode back. mu is held.
+func (g *group) letInode(i uint32) {
+	if g.holdsInode(i) {
+		g.heldInodes[i/64] &^= 1 << (i % 64)
+		g.heldCount--
+	}
 }
 
 // readDescs fills a.groups.

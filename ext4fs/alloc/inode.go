@@ -270,10 +270,7 @@ func (a *Allocator) FreeInode(tx cache.Tx, n disk.InodeNum, dir bool) error {
 		return a.notUsed(g, n, "a directory, of which the group has none")
 	}
 	a.unuseInode(g, i, dir, bm, desc)
-	if g.heldInodes == nil {
-		g.heldInodes = make(map[uint32]struct{})
-	}
-	g.heldInodes[i] = struct{}{}
+	g.holdInode(i, a.super.InodesPerGroup)
 	a.pending.add(tx.ID(), freed{g: num, c: i, n: 1, inode: true})
 	return nil
 }
@@ -288,7 +285,7 @@ func (a *Allocator) notUsed(g *group, n disk.InodeNum, detail string) error {
 
 // giveOutInode makes a freed inode available. g.mu is held.
 func (a *Allocator) giveOutInode(g *group, i uint32) {
-	delete(g.heldInodes, i)
+	g.letInode(i)
 	if g.badInodes {
 		return
 	}
