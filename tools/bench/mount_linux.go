@@ -92,6 +92,10 @@ func mountLoads() []mountLoad {
 		{name: "open-warm-uring", what: "open and close, warm, by io_uring", rate: 1, setup: "create", load: "open-warm", uring: true},
 		{name: "randwrite-direct-16-uring", what: "random 4 KiB writes, direct, 16 at once, by io_uring", rate: 1.5, setup: "rand-fill", load: "rand-write-direct-16", uring: true},
 		{name: "git", what: "git clone and git status", rate: 0.6, load: "git"},
+		{name: "untar-uring", what: "unpack a tree, by io_uring", rate: 0.5, load: "untar", uring: true},
+		{name: "cp-uring", what: "cp -a of a subtree, by io_uring", rate: 0.5, setup: "untar", load: "cp", uring: true},
+		{name: "rm-uring", what: "rm -rf of a tree, by io_uring", rate: 0.5, setup: "untar", load: "rm", uring: true},
+		{name: "git-uring", what: "git clone and git status, by io_uring", rate: 0.6, load: "git", uring: true},
 	}
 }
 
