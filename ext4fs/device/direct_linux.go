@@ -38,7 +38,10 @@ func openDirect(f *os.File, o Direct, write bool) *directFile {
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &st); err == nil && st.Mask&unix.STATX_DIOALIGN != 0 {
 		d.offAlign, d.memAlign = int64(st.Dio_offset_align), uintptr(st.Dio_mem_align)
 	}
-	if d.offAlign <= 0 || d.memAlign == 0 || d.streams && !d.mayStream(0, alignment) && d.refused.Load() {
+	if d.streams {
+		d.mayStream(0, alignment) // sets refused where it cannot be told
+	}
+	if d.offAlign <= 0 || d.memAlign == 0 || d.refused.Load() {
 		_ = d.f.Close()
 		return nil
 	}
