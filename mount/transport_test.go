@@ -139,7 +139,11 @@ func mountNull(t testing.TB, raw fuse.RawFileSystem) (*linuxSession, string) {
 	go func() { done <- ses.serve() }()
 	// A test that hangs in its own mount hangs no longer than this. (A process
 	// that ends while it waits for itself never does.)
-	patience := time.AfterFunc(15*time.Second, func() { _ = ses.abort() })
+	limit := 15 * time.Second
+	if _, bench := t.(*testing.B); bench {
+		limit = 10 * time.Minute
+	}
+	patience := time.AfterFunc(limit, func() { _ = ses.abort() })
 	t.Cleanup(func() {
 		patience.Stop()
 		if err := ses.unmount(true); err != nil {
