@@ -23,29 +23,15 @@ const (
 // fifth longer without.
 const directMin = 256 << 10
 
-// goDirect makes the file's own reads, and writes, direct ones where o says so.
-func (h *hostFile) goDirect(o Direct, write bool) {
-	if o != DirectNever {
-		h.direct = openDirect(h.f, o, write && o == DirectAlways)
+// goDirect has d, if it is the image's file as the system has it, go past the page
+// cache where o says so.
+func (m *Image) goDirect(d Device, o *Options) {
+	h, ok := d.(interface{ setDirect(*directFile) })
+	if !ok || o.Direct == DirectNever {
+		return
 	}
+	m.direct = openDirect(m.file, o.Direct, o.Write && o.Direct == DirectAlways)
+	h.setDirect(m.direct)
 }
 
-func (h *hostFile) closeDirect() error {
-	if h.direct == nil {
-		return nil
-	}
-	return h.direct.close()
-}
-
-// hostFiler is a device that is a file of the host.
-type hostFiler interface{ host() *hostFile }
-
-func (h *hostFile) host() *hostFile { return h }
-
-// direct has the image's file go past the page cache as o asks.
-func (m *Image) direct(d Device, o *Options) {
-	if h, ok := d.(hostFiler); ok {
-		h.host().goDirect(o.Direct, o.Write)
-		m.raw = h.host()
-	}
-}
+func (h *hostFile) setDirect(d *directFile) { h.direct = d }

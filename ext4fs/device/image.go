@@ -21,7 +21,7 @@ type Image struct {
 	disk   Device // without containers, with the partition table
 	path   string
 	file   *os.File
-	raw    *hostFile // the same, as the one who reads and writes it has it; nil: unknown
+	direct *directFile // the same, past the page cache; may be nil
 	claim  claim
 	isDev  bool
 	// unknown: nobody else can come by the file yet.
@@ -92,7 +92,7 @@ func (m *Image) open(ctx context.Context, o *Options) error {
 	if m.isDev {
 		raw = newBlockDevice(m.file, size)
 	}
-	m.direct(raw, o)
+	m.goDirect(raw, o)
 	m.disk, m.names, m.store, err = undo(ctx, raw, o)
 	if err != nil {
 		return err
@@ -213,8 +213,8 @@ func (m *Image) Close() error {
 	if m.locked {
 		unlockImage(m.file)
 	}
-	if m.raw != nil {
-		err = errors.Join(err, m.raw.closeDirect())
+	if m.direct != nil {
+		err = errors.Join(err, m.direct.close())
 	}
 	return errors.Join(err, m.file.Close(), m.Yield())
 }

@@ -107,7 +107,7 @@ func (m *Image) openWriter(size int64, o *Options) error {
 	} else {
 		disk = newHostWriter(m.file, size, 0)
 	}
-	m.direct(disk, o)
+	m.goDirect(disk, o)
 	if !o.NoContainers {
 		if c := recognise(disk); c != nil {
 			return &UnsupportedError{Format: c.name, Detail: "writing to an image inside this container"}

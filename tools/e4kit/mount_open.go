@@ -92,13 +92,7 @@ func (e *env) openFree(m *mountImage, r *mountRun, log *slog.Logger) error {
 
 // dropDevice closes what was opened in vain.
 func (m *mountImage) dropDevice() error {
-	var err error
-	if m.over != nil {
-		err = m.over.Close()
-	}
-	if m.dev != nil {
-		err = errors.Join(err, m.dev.Close())
-	}
+	err := m.closeDevice()
 	m.over, m.dev = nil, nil
 	return err
 }
@@ -281,14 +275,21 @@ func (m *mountImage) closeAll() error {
 	if m.fs != nil {
 		all = m.fs.Close()
 	}
+	all = errors.Join(all, m.closeDevice())
+	if m.lockFile != "" {
+		all = errors.Join(all, os.Remove(m.lockFile))
+	}
+	return all
+}
+
+// closeDevice closes what the file system is, or was to be, on.
+func (m *mountImage) closeDevice() error {
+	var all error
 	if m.over != nil {
-		all = errors.Join(all, m.over.Close())
+		all = m.over.Close()
 	}
 	if m.dev != nil {
 		all = errors.Join(all, m.dev.Close())
-	}
-	if m.lockFile != "" {
-		all = errors.Join(all, os.Remove(m.lockFile))
 	}
 	return all
 }
