@@ -42,6 +42,7 @@ func TestMount(t *testing.T) {
 		{"overlay", testMountOverlay},
 		{"readOnly", testMountReadOnly},
 		{"protected", testMountProtected},
+		{"direct", testMountDirect},
 		{"device", testMountDevice},
 		{"again", testMountAgain},
 		{"deviceAgain", testMountDeviceAgain},
